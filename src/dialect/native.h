@@ -126,6 +126,15 @@ typedef struct {
 } fanout_native_job_t;
 
 
+/* a command whose answer comes from elsewhere; commands behind it wait */
+
+typedef struct {
+    fanout_job_t             base;
+    ngx_uint_t               at;                /* in an array */
+    ngx_str_t                id;                /* raw JSON, len 0: none */
+} fanout_native_ask_t;
+
+
 /* bytes that are copied into a reply: more are shared with others */
 #define FANOUT_COPIED       1024
 
@@ -312,6 +321,21 @@ void fanout_native_tell_info(fanout_session_t *s);
  * none. */
 ngx_int_t fanout_native_autojoin(fanout_session_t *s, ngx_http_request_t *r,
     ngx_str_t *text);
+
+/* A job of that size, which begins with fanout_native_ask_t, that knows the id
+ * of the command.  The caller makes it the session's.  NULL if there is no
+ * memory. */
+void *fanout_native_ask(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_job_ops_t *ops, size_t size);
+
+/* The answer is here: the command that it is of, as text.  The literal in op
+ * has its quotes. */
+void fanout_native_asked(fanout_native_ask_t *ask, fanout_command_t *cmd,
+    const char *op);
+
+/* Refuses the command if rc says so, and ends the session's job. */
+void fanout_native_answered(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_error_e rc);
 
 /* The job of a join, of history, or of members. */
 fanout_native_job_t *fanout_native_job(fanout_session_t *s,

@@ -22,10 +22,8 @@
 
 
 typedef struct {
-    fanout_job_t           base;
+    fanout_native_ask_t    ask;
     fanout_renewal_t      *renewal;
-    ngx_uint_t             at;                  /* in an array */
-    ngx_str_t              id;                  /* raw JSON, len 0: none */
 } auth_job_t;
 
 
@@ -77,7 +75,7 @@ native_auth(fanout_session_t *s, fanout_command_t *cmd)
         return rc;
     }
 
-    job = ngx_calloc(sizeof(auth_job_t) + cmd->id.len, ngx_cycle->log);
+    job = fanout_native_ask(s, cmd, &auth_ops, sizeof(auth_job_t));
 
     if (job == NULL) {
         return fanout_native_fail(cmd, FANOUT_E_INTERNAL, "out of memory");
@@ -93,18 +91,7 @@ native_auth(fanout_session_t *s, fanout_command_t *cmd)
                                   "no request can be made now");
     }
 
-    job->base.ops = &auth_ops;
-    job->base.session = s;
-    job->base.waits = 1;
-    job->at = cmd->at;
-    job->id.data = (u_char *) (job + 1);
-    job->id.len = cmd->id.len;
-
-    if (cmd->id.len) {
-        ngx_memcpy(job->id.data, cmd->id.data, cmd->id.len);
-    }
-
-    s->job = &job->base;
+    s->job = &job->ask.base;
 
     return FANOUT_E_NONE;
 }
@@ -178,13 +165,7 @@ auth_step(fanout_session_t *s)
         return NGX_AGAIN;
     }
 
-    fanout_native_blank(&cmd);
-
-    cmd.at = job->at;
-    cmd.id.data = job->id.data;
-    cmd.id.len = job->id.len;
-    cmd.op.data = (u_char *) "\"auth\"";
-    cmd.op.len = sizeof("\"auth\"") - 1;
+    fanout_native_asked(&job->ask, &cmd, "\"auth\"");
 
     rc = auth_apply(s, &cmd, job->renewal);
 
@@ -194,18 +175,11 @@ auth_step(fanout_session_t *s)
         return NGX_OK;
     }
 
-    if (rc != FANOUT_E_NONE) {
-        fanout_native_refuse(s, &cmd, rc);
-
-    } else {
+    if (rc == FANOUT_E_NONE) {
         auth_reply(s, &cmd.id);
     }
 
-    fanout_session_job_done(s);
-
-    if (!s->batched) {
-        fanout_session_settle(s);
-    }
+    fanout_native_answered(s, &cmd, rc);
 
     return NGX_OK;
 }

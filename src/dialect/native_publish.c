@@ -18,10 +18,8 @@
 /* a publish that the backend is asked about */
 
 typedef struct {
-    fanout_job_t           base;
+    fanout_native_ask_t    ask;
     fanout_approval_t     *approval;
-    ngx_uint_t             at;                  /* in an array */
-    ngx_str_t              id;                  /* raw JSON, len 0: none */
 } approval_job_t;
 
 
@@ -471,7 +469,7 @@ publish_ask(fanout_session_t *s, fanout_command_t *cmd,
         return publish_refused(s, cmd, rc, &r);
     }
 
-    job = ngx_calloc(sizeof(approval_job_t) + cmd->id.len, ngx_cycle->log);
+    job = fanout_native_ask(s, cmd, &approval_ops, sizeof(approval_job_t));
 
     if (job == NULL) {
         return fanout_native_fail(cmd, FANOUT_E_INTERNAL, "out of memory");
@@ -490,19 +488,8 @@ publish_ask(fanout_session_t *s, fanout_command_t *cmd,
                ? fanout_native_limited(s, cmd, &limited) : rc;
     }
 
-    job->base.ops = &approval_ops;
-    job->base.session = s;
-    job->base.waits = 1;
-    job->base.asks = 1;
-    job->at = cmd->at;
-    job->id.data = (u_char *) (job + 1);
-    job->id.len = cmd->id.len;
-
-    if (cmd->id.len) {
-        ngx_memcpy(job->id.data, cmd->id.data, cmd->id.len);
-    }
-
-    s->job = &job->base;
+    job->ask.base.asks = 1;
+    s->job = &job->ask.base;
 
     return FANOUT_E_NONE;
 }
@@ -534,14 +521,8 @@ approval_step(fanout_session_t *s)
         return NGX_AGAIN;
     }
 
-    fanout_native_blank(&cmd);
-
-    cmd.at = job->at;
+    fanout_native_asked(&job->ask, &cmd, "\"publish\"");
     cmd.channel = approval->channel;
-    cmd.id.data = job->id.data;
-    cmd.id.len = job->id.len;
-    cmd.op.data = (u_char *) "\"publish\"";
-    cmd.op.len = sizeof("\"publish\"") - 1;
 
     switch (rc) {
 
@@ -562,15 +543,7 @@ approval_step(fanout_session_t *s)
         rc = publish_refused(s, &cmd, rc, &approval->result);
     }
 
-    if (rc != FANOUT_E_NONE) {
-        fanout_native_refuse(s, &cmd, rc);
-    }
-
-    fanout_session_job_done(s);
-
-    if (!s->batched) {
-        fanout_session_settle(s);
-    }
+    fanout_native_answered(s, &cmd, rc);
 
     return NGX_OK;
 }
