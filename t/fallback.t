@@ -53,6 +53,11 @@ my $tabs  = Fanout::Tabs->start;
 my %ways = (websocket => 'PORT', sse => 'PORT1', poll => 'PORT2');
 
 
+# what the page's module has
+
+sub page { "import('/room.js').then((m) => $_[0])" }
+
+
 sub say_in {
     my ($tab, $text) = @_;
 
@@ -90,18 +95,18 @@ for my $way (qw( websocket sse poll )) {
 # cut, and back
 
 for my $way (qw( sse poll )) {
-    my $client = $tabs->evaluate($way, 'client');
+    my $client = $tabs->evaluate($way, page('m.hub.client'));
 
-    $tabs->evaluate($way, 'cut()');
+    $tabs->click($way, '#cut');
     say_in('websocket', "while $way was away");
     ok($tabs->wait('websocket', '#log', "while $way was away", 20), 'said');
-    $tabs->evaluate($way, 'back()');
+    $tabs->click($way, '#return');
 
     ok($tabs->wait($way, '#state', 'connected', 20), "$way: is back");
     ok($tabs->wait($way, '#log', "while $way was away", 20),
        "$way: with what was said");
-    is($tabs->evaluate($way, 'client'), $client, "$way: as who it was");
-    is($tabs->evaluate($way, 'Wire.way()'), $way, "$way: still by that");
+    is($tabs->evaluate($way, page('m.hub.client')), $client, "$way: as who it was");
+    is($tabs->evaluate($way, page('m.hub.transport')), $way, "$way: still by that");
     unlike($tabs->texts('websocket', '#log')->[0], qr/left/,
            "$way: nobody has noticed");
 }
@@ -114,7 +119,7 @@ $nginx->reload;
 for my $way (qw( websocket sse poll )) {
     say_in($way, "after the reload, $way")
         if ok(wait_for(sub {
-            $tabs->evaluate($way, 'connected() && socket !== null');
+            $tabs->evaluate($way, page('m.hub.connected'));
         }, 20), "$way: there after a reload");
 }
 

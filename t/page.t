@@ -298,7 +298,8 @@ ok($tabs->wait('bob', '#log .note', 'Ann joined'), 'and seen coming');
 ok(wait_for(sub { people('bob') eq 'B A' }), 'with her picture')
     or diag(people('bob'));
 
-my $palette = $tabs->evaluate('bob', 'colours');
+my $palette = $tabs->evaluate('bob',
+    'import("/room.js").then((m) => m.colours)');
 
 # who changes the name may have come before leaving, and have a higher slot
 
@@ -359,14 +360,17 @@ for my $width (360, 768, 1440) {
 $tabs->screenshot('ann', "$ENV{TEST_SCREENSHOTS}/page.png")
     if $ENV{TEST_SCREENSHOTS};
 
+is_deeply($tabs->axe($_), [], "$_ can be used by all") for qw( cat ann );
 is_deeply($tabs->errors('cat'), [], 'nothing in the console of cat');
 
 $tabs->evaluate('cat', "document.querySelector('#stage').dispatchEvent(
     new PointerEvent('pointermove', { clientX: 30, clientY: 300 })); 0");
-ok(wait_for(sub { $tabs->evaluate('bob', 'pointers.size') == 1 }),
+ok(wait_for(sub {
+       $tabs->evaluate('bob', 'import("/room.js")
+           .then((m) => m.pointers.size)') == 1 }),
    'the pointer of cat is seen');
-$tabs->evaluate('bob', 'for (const { timer } of pointers.values()) {
-    clearTimeout(timer) } 0');
+$tabs->evaluate('bob', 'import("/room.js").then((m) => {
+    for (const { timer } of m.pointers.values()) clearTimeout(timer); })');
 $tabs->close('cat');
 
 ok(wait_for(sub { @{ colours('bob') } == 2 }), 'a tab that is closed is gone');

@@ -156,6 +156,8 @@ $tabs->resize('ann', 360, 700);
 ok($tabs->evaluate('ann', 'document.documentElement.scrollWidth') <= 360,
    'nothing has to be scrolled sideways');
 
+is_deeply($tabs->axe('ann'), [], 'it can be used by all');
+
 is_deeply($tabs->errors($_), [], "the console of $_ has no errors")
     for qw( ann bob eve );
 

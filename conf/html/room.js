@@ -1,47 +1,41 @@
 /*
- * A room over the native protocol of nginx-fanout (docs/protocol.md), with
- * nothing but a WebSocket, or by wire.js where there is none.
+ * A room over the client of nginx-fanout (docs/client.md): it connects, comes
+ * back, recovers what was missed, and sends what was written meanwhile. This
+ * page shows what it says.
  *
- * A client keeps two things over a cut: the resume token, which gives it its
- * client id back, and the position of the last message it has seen, from
- * which the server tells it exactly what it missed.
- *
- * Who is here comes as a list with the reply to the join and as changes of it
- * from then on; what is of no use later, pointers and typing, by signals.
+ * Who is here is a live map; what is of no use later, pointers and typing, goes
+ * by signals.
  */
 
-"use strict";
+import { Fanout } from "./client/fanout.js";
+import { Network } from "./network.js";
 
-const channel = "room:lobby";
 const linger = 5000;                    // ms, "linger=" in the configuration
 
 // by slot; white is readable on each
 
-const colours = ["#0369a1", "#c2410c", "#7c3aed", "#15803d", "#be185d",
-                 "#966008", "#0f766e", "#b91c1c", "#4338ca", "#4d7c0f",
-                 "#86198f", "#475569"];
+export const colours = ["#0369a1", "#c2410c", "#7c3aed", "#15803d", "#be185d",
+                        "#966008", "#0f766e", "#b91c1c", "#4338ca", "#4d7c0f",
+                        "#86198f", "#475569"];
 
 const $ = (id) => document.getElementById(id);
 
-let socket = null;
+export const network = new Network(wire);
+export let hub;                         // a connection, of one name
+let room;                               // its channel
 let client = null;                      // our public id
-let token = null;                       // secret: who has it is us
-let position = null;                    // { epoch, offset } last seen
-let recovering = false;                 // the join under way has a "since"
-let attempts = 0;
-let timer = 0;
+let been = false;                       // in the room, before a cut
+let missed = 0;                         // messages, while we come back
 let news = "";                          // why we come back
 let countdown = 0;                      // while we are cut on purpose
 let whisperTo = null;                   // a client id
 let said = 0;                           // when others heard that we type
-let asked = 0;                          // messages, for their ids
 
-const members = new Map();              // by client id
+const shown = new Map();                // client id: { who, li }
 const slots = new Map();                // client id: slot, also of the gone
-const unsent = new Map();               // by id: no reply has come yet
+const unsent = new Map();               // key: { text, to, li }
 const typists = new Map();              // client id: timer
-const pointers = new Map();             // client id: { element, timer }
-let listed = [];                        // members in the parts of a reply
+export const pointers = new Map();      // client id: { element, timer }
 
 
 // connecting
@@ -51,60 +45,80 @@ function connect() {
 
     url.search = "?user=" + encodeURIComponent(name());
 
-    show("connecting", token ? "reconnecting" : "connecting");
-    $("state").dataset.way = Wire.way();
+    hub = new Fanout(url, network.options);
+    room = hub.channel("room:lobby", { history: 50, presence: {} });
+    been = false;
 
-    const ws = socket = Wire.open(url, token, joining);
-
-    // what a socket says after it was given up is not heard
-
-    ws.onmessage = (e) => {
-        if (ws === socket) {
-            wire("in", e.data);
-            [].concat(JSON.parse(e.data)).forEach(receive);
-        }
-    };
-
-    ws.onclose = (e) => {
-        if (ws === socket) {
-            lost(e.code);
-        }
-    };
+    hub.on("state", changed);
+    room.on("state", ({ state }) => state === "joined" ? joined() : draw());
+    room.on("message", heard);
+    room.on("signal", signalled);
+    room.on("lost", lost);
+    room.on("error", ({ code, message }) => note(code + ": " + message));
+    room.presence.on("join", (m) => {
+        person(m);
+        tell(m, "joined");
+    });
+    room.presence.on("update", person);
+    room.presence.on("leave", (m) => {
+        gone(m.client);
+        tell(m, "left" + (["intentional", "unknown"].includes(m.reason)
+                          ? "" : " (" + m.reason + ")"));
+    });
+    draw();
 }
 
-function lost(code, after) {
-    const taken = code === 4409;
+function changed({ state, reason }) {
+    if (state === "reconnecting") {
+        still();
+        missed = 0;
+        news = reason && reason.code === "drain" ? "NGINX was reloaded."
+                                                 : news || "Back again.";
+    }
 
-    socket = null;
-    attempts++;
-    still();
+    draw();
+}
 
-    if (taken) {
-        show("cut", "taken over by another connection");
+function joined() {
+    const { epoch, offset } = room.position;
+    const resumed = been && hub.client === client;
+
+    client = hub.client;
+    $("client").textContent = client + (resumed ? " (resumed)" : "");
+
+    moveTo(epoch, offset);
+
+    if (been && news) {
+        $("recovered").textContent = "yes: " + missed + " missed";
+        note(news + " Recovered: " + missed + " missed.");
+    }
+
+    been = true;
+    news = "";
+    [...room.presence.values()].sort((a, b) => a.joined_at - b.joined_at)
+        .forEach((m) => $("people").append(shown.get(m.client).li));
+    draw();
+}
+
+function lost({ reason, from, to }) {
+    if (reason === "gap") {
+        note("Fell behind: messages " + from + " to " + to
+             + " are not kept any more.");
         return;
     }
 
-    if (after === undefined) {
-        after = Math.min(10000, 250 * 2 ** attempts) * (0.5 + Math.random());
-    }
-
-    show("cut", "cut, back in " + Math.ceil(after / 1000) + " s");
-    timer = setTimeout(connect, after);
+    $("recovered").textContent = "no: more was missed than is kept";
+    $("log").replaceChildren(...[...unsent.values()].map((u) => u.li));
+    been = false;
 }
 
-// 4000 is an end the server doesn't take for a goodbye: it keeps our place,
-// as it does when a network fails
+// others still see who is cut off for a while
 
 function cut() {
-    const ws = socket;
     const until = Date.now() + linger;
 
-    socket = null;
-    ws.close(4000, "cut");
-
-    show("cut", "cut");
+    network.set("down");
     note("The connection is cut. Say something in the other tab.");
-    still();
 
     $("fuse").style.transform = "";
     $("away").hidden = false;
@@ -132,232 +146,83 @@ function back() {
     clearInterval(countdown);
     $("away").hidden = true;
     $("text").focus();
-    connect();
+    network.set("up");
+    hub.reconnect();
+    draw();
 }
 
-// a name belongs to a session: another name is another session, which
-// reads on where this one ended
+// a name belongs to a session: another name is another session, which sends
+// what this one could not
 
 function restart() {
-    const ws = socket;
+    const waiting = [...unsent.values()];
 
-    clearTimeout(timer);
     clearInterval(countdown);
     $("away").hidden = true;
+    network.set("up");
     still();
-    token = null;
-    socket = null;
-
-    if (ws) {
-        ws.close(1000);
-    }
-
+    unsent.clear();
+    hub.close();
+    [...shown.keys()].forEach(gone);
+    $("log").replaceChildren();
     connect();
+    waiting.forEach(({ text, to }) => say(text, to));
 }
 
 
 // talking
 
-function send(command) {
-    const text = JSON.stringify(command);
-
-    wire("out", text);
-    socket.send(text);
-}
-
-// the last call within so many ms is never lost
-
-function throttled(ms, call) {
-    let next = 0;
-    let timer = 0;
-
-    return (...args) => {
-        clearTimeout(timer);
-        timer = setTimeout(() => {
-            next = Date.now() + ms;
-            call(...args);
-        }, Math.max(0, next - Date.now()));
-    };
-}
+// where there is no connection, nobody hears them
 
 function signal(event, data) {
-    if (connected()) {
-        send({ op: "signal", channel, event, data });
+    if (room) {
+        room.signal(event, data);
     }
 }
 
-function connected() {
-    return $("state").dataset.state === "connected";
-}
+function heard(m) {
+    const u = unsent.get(m.key);
+    const again = been && !room.joined;
 
-function joining() {
-    const command = { id: "join", op: "join", channel, presence: {} };
-
-    if (position !== null) {
-        command.since = position;
-    } else {
-        command.history = 50;
+    if (u) {
+        unsent.delete(m.key);
+        u.li.remove();
     }
 
-    return command;
-}
-
-function join() {
-    recovering = position !== null;
-
-    if (!recovering) {
-        $("log").replaceChildren(...[...unsent.values()].map((u) => u.li));
-    }
-
-    listed = [];
-    send(joining());
-}
-
-function receive(frame) {
-    if (frame.welcome) {
-        welcome(frame.welcome);
-
-    } else if (frame.part) {
-        // a large reply: each part has messages, members or both
-        listed.push(...frame.part.members || []);
-        (frame.part.messages || []).forEach((m) => message(m, recovering));
-
-    } else if (frame.id === "join" && frame.ok) {
-        joined(frame.ok);
-
-    } else if (unsent.has(frame.id)) {
-        replied(frame);
-
-    } else if (frame.id === "members" && frame.ok) {
-        everybody(frame.ok.members);
-
-    } else if (frame.error) {
-        note(frame.error.code + ": " + frame.error.message);
-
-    } else if (frame.signal) {
-        signalled(frame);
-
-    } else if (frame.presence) {
-        changed(frame.presence);
-        moveTo(position.epoch, frame.offset);
-
-    } else if (frame.left) {
-        note("You were taken out of the room: " + frame.left.reason);
-
-    } else if (frame.gap && frame.gap.of === "presence") {
-        listed = [];
-        send({ id: "members", op: "members", channel });
-
-    } else if (frame.gap) {
-        note("Fell behind: messages " + frame.gap.from + " to "
-             + frame.gap.to + " are not kept any more.");
-        moveTo(position.epoch, frame.gap.to);
-
-    } else if (frame.reset) {
-        position = null;
-        join();
-
-    } else if (frame.closing && frame.closing.reconnect) {
-        // if NGINX was reloaded a new worker waits for us
-        const ws = socket;
-
-        news = frame.closing.code === "drain"
-            ? "NGINX was reloaded."
-            : "There was no place: " + frame.closing.code + ".";
-        lost(0, frame.closing.after);
-        ws.close(4000);
-
-    } else if (frame.channel === channel && "data" in frame) {
-        message(frame, false);
-        moveTo(position.epoch, frame.offset);
-    }
-}
-
-function welcome(w) {
-    client = w.client;
-    token = w.resume;
-    attempts = 0;
-
-    $("client").textContent = client + (w.resumed ? " (resumed)" : "");
-
-    join();
-}
-
-function joined(ok) {
-    if (recovering && !ok.recovered) {
-        $("recovered").textContent = "no: more was missed than is kept";
-        position = null;
-        join();
-        return;
-    }
-
-    everybody(ok.members || []);
-    (ok.messages || []).forEach((m) => message(m, recovering));
-    moveTo(ok.epoch, ok.offset);
-
-    if (recovering) {
-        $("recovered").textContent = "yes: " + ok.missed + " missed";
-        note(news + " Recovered: " + ok.missed + " missed.");
-    }
-
-    news = "Back again.";
-
-    show("connected", "connected");
-
-    unsent.forEach((u) => send(u.command));
+    missed += again ? 1 : 0;
+    message(m, again);
+    moveTo(room.position.epoch, m.offset);
 }
 
 
 // who is here
 
-function everybody(last) {
-    const list = [...listed, ...last];
-    const here = new Set(list.map((m) => m.client));
-
-    for (const id of [...members.keys()]) {
-        if (!here.has(id)) {
-            gone(id);
-        }
-    }
-
-    list.sort((a, b) => a.joined_at - b.joined_at).forEach(person);
-}
-
-function changed({ joined = [], updated = [], left = [] }) {
-    for (const m of joined) {
-        person(m);
-        note((decoded(m.user) || "somebody") + " joined");
-    }
-
-    updated.forEach(person);
-
-    for (const m of left) {
-        gone(m.client);
-        note((decoded(m.user) || "somebody") + " left"
-             + (m.reason === "intentional" ? "" : " (" + m.reason + ")"));
+function tell(m, what) {
+    if (room.joined) {
+        note((decoded(m.user) || "somebody") + " " + what);
     }
 }
 
 function person(m) {
     const who = decoded(m.user) || "somebody";
-    const you = m.client === client;
+    const you = m.client === hub.client;
     const button = element("button", "",
         element("span", "face", initials(who)),
         element("span", "called", you ? "you" : who));
-    const old = members.get(m.client);
+    const old = shown.get(m.client);
     const li = element("li", you ? "you" : "", button);
 
     button.type = "button";
+    button.firstChild.ariaHidden = "true";      // letters of the name
     button.disabled = you;
-    button.title = who + (m.state === "idle" ? " (idle)" : "");
-    button.setAttribute("aria-label", you ? who + ", you"
-        : who + (m.state === "idle" ? ", idle" : "") + ". Whisper to " + who);
+    button.title = (you ? who : "Whisper to " + who)
+        + (m.state === "idle" ? " (idle)" : "");
     button.onclick = () => choose(whisperTo === m.client ? null : m.client);
 
     li.classList.toggle("idle", m.state === "idle");
     li.classList.toggle("chosen", whisperTo === m.client);
 
-    members.set(m.client, { ...m, who, li });
+    shown.set(m.client, { who, li });
     slots.set(m.client, m.slot);
     tint(li, m.client);
 
@@ -377,13 +242,13 @@ function person(m) {
 }
 
 function gone(id) {
-    const { li } = members.get(id) || {};
+    const { li } = shown.get(id) || {};
 
     if (!li) {
         return;
     }
 
-    members.delete(id);
+    shown.delete(id);
     unpoint(id);
     typing(id, false);
 
@@ -414,7 +279,7 @@ function tint(e, id) {
 function signalled({ signal, data, from }) {
     const id = from && from.client;
 
-    if (!members.has(id)) {
+    if (!shown.has(id)) {
         return;
     }
 
@@ -437,7 +302,7 @@ function typing(id, on) {
         typists.set(id, setTimeout(typing, 4000, id, false));
     }
 
-    const names = [...typists.keys()].map((id) => members.get(id).who);
+    const names = [...typists.keys()].map((id) => shown.get(id).who);
 
     $("typing").textContent = names.length === 0 ? ""
         : names.length > 3 ? names.length + " people are typing…"
@@ -471,7 +336,7 @@ function arrow(id) {
     svg.setAttribute("viewBox", "0 0 16 20");
     path.setAttribute("d", "M1 1v15l4-4 3 7 3-1-3-7h6z");
     svg.append(path);
-    e.append(svg, element("span", "", members.get(id).who));
+    e.append(svg, element("span", "", shown.get(id).who));
     tint(e, id);
     $("cursors").append(e);
 
@@ -501,14 +366,14 @@ function still() {
 function choose(id) {
     whisperTo = id;
 
-    for (const [client, { li }] of members) {
+    for (const [client, { li }] of shown) {
         li.classList.toggle("chosen", client === id);
     }
 
     $("aloud").hidden = !id;
 
     if (id) {
-        const { who } = members.get(id);
+        const { who } = shown.get(id);
 
         $("aloud").textContent = "Whispering to " + who + " ×";
         $("aloud").setAttribute("aria-label", "Stop whispering to " + who);
@@ -519,76 +384,76 @@ function choose(id) {
         : "Say something";
 }
 
-// A message is kept until the server has replied.  After a cut it is sent once
-// more: the server knows it by its key, and doesn't publish it twice.
+// The client keeps a message until the server has it: also while there is no
+// connection, and once, also when it has to be sent again.
 
-function say(text) {
-    const id = "say " + ++asked;
-    const to = whisperTo;
+function say(text, to = whisperTo) {
+    const who = to && shown.has(to) ? shown.get(to).who : "";
     const li = element("li", "mine unsent",
         element("div", "about", element("span", "mark", "not sent yet")),
         element("div", "said", text));
+    const sending = room.publish({ text },
+        { event: "msg", ...to && { to: { client: to } } });
 
-    const u = {
-        text, li, who: to ? members.get(to).who : "",
-        command: { id, op: "publish", channel, event: "msg", key: random(),
-                   data: { text } },
-    };
+    const tell = ({ state, error, result }) => {
+        if (state === "failed") {
+            failed(text, who, error);
 
-    if (to) {
-        u.command.to = { client: to };
-    }
+        } else if (state !== "sent") {
+            return;
 
-    unsent.set(id, u);
-    append(li);
-
-    if (connected()) {
-        send(u.command);
-    }
-}
-
-function random() {
-    return [...crypto.getRandomValues(new Uint8Array(16))]
-        .map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function replied({ id, ok, error }) {
-    const { text, li, who } = unsent.get(id);
-
-    unsent.delete(id);
-    li.remove();
-
-    if (error) {
-        note(error.code === "recipient_offline" ? who + " is not here any more."
-             : "Not sent: " + error.message);
-
-        if (!$("text").value) {
-            $("text").value = text;
+        } else if (to) {
+            // nobody but the recipient is told, so we show our own
+            message({ ...result, data: { text }, to: {}, from: {
+                client: hub.client, user: encodeURIComponent(name()) },
+            }, false, "to " + who
+               + (result.delivered ? "" : ", who is cut: it waits"));
         }
 
-    } else if (who) {
-        // nobody but the recipient is told, so we show our own
-        message({ offset: ok.offset, time: ok.time, data: { text },
-                  from: { client, user: encodeURIComponent(name()) },
-                  to: {} }, false, "to " + who
-                + (ok.delivered ? "" : ", who is cut: it waits"));
+        if (unsent.delete(sending.key)) {
+            li.remove();
+        }
+    };
+
+    append(li);
+    unsent.set(sending.key, { text, to, li });
+    sending.on("state", tell);
+    tell(sending);
+}
+
+function failed(text, who, { code, message }) {
+    if (code === "closed") {                // another name: it is said again
+        return;
+    }
+
+    note(code === "recipient_offline" ? who + " is not here any more."
+         : "Not sent: " + message);
+
+    if (!$("text").value) {
+        $("text").value = text;
     }
 }
 
 
 // showing
 
-function show(state, text) {
-    $("state").dataset.state = state;
-    $("state").textContent = text;
+function draw() {
+    const { state, reason } = hub;
+    const here = hub.connected && room.joined;
 
-    $("cut").disabled = state !== "connected";
-    $("people").style.opacity = state === "connected" ? "" : "0.5";
+    $("state").dataset.way = hub.transport || "";
+    $("state").dataset.state = here ? "connected"
+        : network.mode === "down" || state === "closed" ? "cut" : "connecting";
+    $("state").textContent = here ? "connected"
+        : network.mode === "down" ? "cut"
+        : state === "closed" ? "closed: " + (reason ? reason.code : "")
+        : state === "connected" ? "joining" : state;
+
+    $("cut").disabled = !here;
+    $("people").style.opacity = here ? "" : "0.5";
 }
 
 function moveTo(epoch, offset) {
-    position = { epoch, offset };
-
     $("epoch").textContent = epoch;
     $("offset").textContent = offset;
 }
@@ -615,7 +480,7 @@ function message(m, recovered, whispered = "to you") {
     tint(about, from.client);
     typing(from.client, false);
 
-    append(element("li", (from.client === client ? "mine" : "")
+    append(element("li", (from.client === hub.client ? "mine" : "")
                          + (m.to ? " whisper" : ""),
                    about, element("div", "said", text)));
 }
@@ -739,7 +604,6 @@ function rename() {
     if (wanted && wanted !== name()) {
         localStorage.setItem("name", wanted);
         keep(wanted);
-        news = "You are " + wanted + " now.";
         restart();
     }
 
@@ -762,9 +626,9 @@ async function copy(button) {
 }
 
 
-$("channel").textContent = channel;
+$("channel").textContent = "room:lobby";
 $("curl").textContent = "curl -d '{\"text\":\"hello from curl\"}' "
-    + new URL("fanout/channels/" + channel + "/messages", location.href);
+    + new URL("fanout/channels/room:lobby/messages", location.href);
 
 $("rename").onsubmit = (e) => { e.preventDefault(); $("name").blur(); };
 $("name").onblur = rename;
@@ -777,7 +641,7 @@ $("say").onsubmit = (e) => {
 
     e.preventDefault();
 
-    if (text) {
+    if (text && room) {
         say(text);
         $("text").value = "";
         said = 0;
@@ -805,38 +669,19 @@ $("text").onkeydown = (e) => {
 
 // as a part of the room, which is of another size elsewhere
 
-const moved = throttled(50, (at) => signal("cursor", at));
-
 $("stage").onpointermove = (e) => {
     const box = $("stage").getBoundingClientRect();
     const part = (v, size) => Math.min(1, Math.max(0,
         Math.round(v / size * 1000) / 1000));
 
-    moved({ x: part(e.clientX - box.left, box.width),
-            y: part(e.clientY - box.top, box.height) });
+    signal("cursor", { x: part(e.clientX - box.left, box.width),
+                       y: part(e.clientY - box.top, box.height) });
 };
 
-$("stage").onpointerleave = () => moved(null);
+$("stage").onpointerleave = () => signal("cursor", null);
 
 for (const button of document.querySelectorAll("[data-copy]")) {
     button.onclick = () => copy(button);
 }
-
-// who closes the tab leaves at once; one that is shown again comes back
-
-window.onpagehide = () => {
-    if (socket) {
-        const ws = socket;
-
-        socket = null;
-        ws.close(1000);
-    }
-};
-
-window.onpageshow = (e) => {
-    if (e.persisted) {
-        restart();
-    }
-};
 
 introduce().then(connect);

@@ -97,6 +97,17 @@ const verbs = {
         await page.screenshot({ path, fullPage: !!full });
     },
 
+    // what axe-core calls serious or worse, with where it is
+
+    async axe({ page }) {
+        await page.addScriptTag({ path: require.resolve("axe-core") });
+
+        const { violations } = await page.evaluate("axe.run()");
+
+        return violations.filter(({ impact }) => /serious|crit/.test(impact))
+            .map((v) => v.id + ": " + v.nodes.map((n) => n.html).join(" "));
+    },
+
     async errors({ tab }) {
         return tabs.get(tab).errors;
     }

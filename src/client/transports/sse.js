@@ -10,8 +10,13 @@ const PATIENCE = 4000;              /* ms until the first bytes */
 
 class Events extends Stream {
     accept = "text/event-stream";
+    #probing = false;
 
     async read(abort) {
+        if (this.isNew && !await this.#probe(abort)) {
+            return;
+        }
+
         const silent = this.host.setTimeout(
             () => this.end({ opened: false, reason: "buffered" }), PATIENCE);
 
@@ -52,6 +57,38 @@ class Events extends Stream {
         } finally {
             this.host.clearTimeout(silent);
         }
+    }
+
+    /*
+     * Whether a stream flows, by one that makes no member: of a client that
+     * never learns who it is, others would see a member that nobody ends.
+     */
+
+    async #probe(abort) {
+        const probe = new AbortController();
+        const silent = this.host.setTimeout(() => {
+            this.end({ opened: false, reason: "buffered" });
+            probe.abort();
+        }, PATIENCE);
+
+        abort.signal.addEventListener("abort", () => probe.abort());
+        this.#probing = true;
+
+        try {
+            const response = await this.get(probe);
+
+            return !!response && !(await response.body.getReader().read()).done;
+
+        } finally {
+            this.#probing = false;
+            this.host.clearTimeout(silent);
+            probe.abort();
+        }
+    }
+
+    adapt({ presence, ...join }) {
+        return this.#probing || presence === undefined
+            ? join : { ...join, presence };
     }
 }
 

@@ -40,6 +40,10 @@ export class Stream {
         return this.#o.host;
     }
 
+    get isNew() {
+        return !this.#session;
+    }
+
     get joins() {
         return [...this.#joins.values()].map(({ command, since }) => {
             const { id, op, token, ...join } = command;

@@ -44,6 +44,10 @@ Until an element is seen that holds the text; false at a time-out.
 What all that match hold; the value of an expression; errors and warnings of
 the console.
 
+=item axe(tab)
+
+What axe-core finds of accessibility that is serious or worse; [] is good.
+
 =item resize(tab, width, height), screenshot(tab, path, full?)
 
 =back
@@ -109,6 +113,7 @@ sub open {
 
 
 sub close    { $_[0]->do($_[1], 'close') }
+sub axe      { $_[0]->do($_[1], 'axe') }
 sub errors   { $_[0]->do($_[1], 'errors') }
 sub texts    { $_[0]->do($_[1], 'texts', selector => $_[2]) }
 sub evaluate { $_[0]->do($_[1], 'evaluate', code => $_[2]) }
