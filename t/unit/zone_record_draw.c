@@ -52,12 +52,14 @@ text(int elements)
 {
     size_t    i, len;
     uint8_t  *p;
+    unsigned  first;
 
     p = values + used;
     len = random_len() | 1;
+    first = m_rnd(m, 10);
 
     for (i = 0; i < len; i++) {
-        p[i] = elements ? (i & 1 ? ',' : '0' + m_rnd(m, 10))
+        p[i] = elements ? (i & 1 ? ',' : '0' + (first + i * i / 7) % 10)
                         : 'a' + (i + len) % 26;
     }
 
@@ -220,4 +222,6 @@ m_draw(m_t *model, m_set_t *s)
     s->set.exist = m_rnd(m, 40) == 0;
     s->set.exact = m_rnd(m, 20) == 0;
     s->set.whole = m_rnd(m, 8) == 0;
+
+    m_draw_locks(m, s);
 }

@@ -21,7 +21,7 @@ m_fail(m_t *m, const char *fmt, ...)
     va_list  ap;
 
     va_start(ap, fmt);
-    (void) vsnprintf(m->error, sizeof(m->error), fmt, ap);
+    (void) vsnprintf(m->s.error, sizeof(m->s.error), fmt, ap);
     va_end(ap);
 
     return -1;
@@ -31,7 +31,7 @@ m_fail(m_t *m, const char *fmt, ...)
 unsigned
 m_rnd(m_t *m, unsigned n)
 {
-    return rnd(&m->seed) % n;
+    return draw(m, n);
 }
 
 
@@ -56,7 +56,7 @@ text_of(const char *prefix, unsigned n, size_t len)
 
 
 void
-m_init(m_t *m, uint64_t seed)
+m_init(m_t *m, uint32_t (*next)(void *data), void *data)
 {
     unsigned  i, k, r;
 
@@ -64,7 +64,8 @@ m_init(m_t *m, uint64_t seed)
     static const unsigned  users[M_USERS] = { 0, 3, 60, 255 };
 
     memset(m, 0, sizeof(m_t));
-    m->seed = seed;
+    m->s.next = next;
+    m->s.data = data;
 
     for (i = 0; i < M_NAMES; i++) {
         m->names[i] = text_of("n", i, i % 10 == 5 ? 255
@@ -353,7 +354,11 @@ m_decide(m_t *m, m_set_t *s, m_result_t *r)
         return;
     }
 
-    r->rc = conditions(rec, s, r);
+    r->rc = m_guard(m, s, s->set.whole);
+
+    if (r->rc == OK) {
+        r->rc = conditions(rec, s, r);
+    }
 
     if (r->rc != OK) {
         return;
@@ -401,7 +406,7 @@ m_decide(m_t *m, m_set_t *s, m_result_t *r)
     if (r->rc == OK) {
         r->created = !rec->there;
         r->version = 1 + (rec->there ? rec->version
-                          : m->channels[s->channel].n
+                          : m->channels[s->channel].shelf
                           ? m->channels[s->channel].floor : m->floor);
     }
 }
@@ -418,10 +423,10 @@ make(m_t *m, const m_set_t *s)
     c = &m->channels[s->channel];
     rec = record_of(m, s);
 
-    if (c->n++ == 0) {
-        c->floor = m->floor;
-    }
+    m_shelf(m, s->channel, 1);
 
+    c->n++;
+    rec->lives++;
     rec->there = 1;
     rec->floor = c->floor;
 }
@@ -577,6 +582,11 @@ m_delete_decide(m_t *m, m_set_t *s, m_result_t *r)
     }
 
     r->version = rec->version;
+    r->rc = m_guard(m, s, 1);
+
+    if (r->rc != OK) {
+        return;
+    }
 
     if (s->set.mode != FANOUT_OVERWRITE && s->set.base != rec->version) {
         r->unknown = s->set.base > rec->version;
@@ -597,10 +607,7 @@ m_delete(m_t *m, unsigned channel, unsigned record, uint64_t version)
     c->floor = version > c->floor ? version : c->floor;
 
     wipe(&c->records[record]);
-
-    if (--c->n == 0 && c->floor > m->floor) {
-        m->floor = c->floor;
-    }
+    c->n--;
 }
 
 

@@ -9,7 +9,8 @@
 #define _ZONE_RECORD_MODEL_H_INCLUDED_
 
 
-#include "zone_record.h"
+#include "zone_lock.h"
+#include "zone_steps.h"
 
 
 #define M_CHANNELS  3
@@ -18,6 +19,10 @@
 #define M_NAMES     300                 /* of fields */
 #define M_USERS     4
 #define M_KEYS      4096
+#define M_LOCKED    3                   /* records with locks, and the fields
+                                           of them that have one each */
+#define M_API       0                   /* holders */
+#define M_NOBODY    -1
 #define M_PLACES    (FANOUT_FIELDS_MOST + FANOUT_FIELDS_REFS)
 
 typedef struct {
@@ -35,14 +40,24 @@ typedef struct {
     uint64_t             floor;
     uint64_t             most;          /* highest version so far */
     uint32_t             due;
+    uint32_t             lives;         /* how often it was made */
     int                  there;
     int                  forgot;
 } m_record_t;
 
 typedef struct {
+    int                  holder;        /* a client, M_API, M_NOBODY */
+    uint64_t             token;
+    uint64_t             ends;          /* ms */
+} m_locked_t;
+
+typedef struct {
     m_record_t           records[M_RECORDS];
+    m_locked_t           locks[M_LOCKED][M_LOCKED + 1];
+                                        /* the last one: of the record */
     uint64_t             floor;
     unsigned             n;             /* records that are there */
+    unsigned             shelf;         /* records or locks are there */
 } m_channel_t;
 
 typedef struct {
@@ -71,12 +86,13 @@ typedef struct {
 } m_fold_t;
 
 typedef struct {
+    steps_t              s;
     m_channel_t          channels[M_CHANNELS];
     m_fold_t             folds[M_READ];
     m_key_t              keys[M_KEYS];
     unsigned             nkeys;         /* ever */
     uint64_t             floor;         /* of shelves that went */
-    uint64_t             seed;
+    uint64_t             token;         /* the last one */
     policy_t             policy;
     fanout_zstr_t        names[M_NAMES];
     fanout_zstr_t        ids[M_RECORDS];
@@ -85,7 +101,6 @@ typedef struct {
     uint32_t             entries;       /* that the reader has read */
     uint32_t             olds;          /* old values that were compared */
     uint32_t             gaps;
-    char                 error[512];
 } m_t;
 
 /* one change of a set, with numbers for names */
@@ -102,6 +117,7 @@ typedef struct {
     unsigned             record;
     unsigned             user;
     unsigned             n;
+    m_locked_t          *release;       /* NULL: none */
     m_change_t           changes[FANOUT_ZONE_FIELDS];
     fanout_zone_change_t  given[FANOUT_ZONE_FIELDS];
     fanout_zone_set_t    set;
@@ -122,7 +138,7 @@ typedef struct {
 
 
 int m_fail(m_t *m, const char *fmt, ...);
-void m_init(m_t *m, uint64_t seed);
+void m_init(m_t *m, uint32_t (*next)(void *data), void *data);
 void m_done(m_t *m);
 unsigned m_rnd(m_t *m, unsigned n);
 
@@ -131,6 +147,21 @@ void m_draw(m_t *m, m_set_t *s);
 
 /* Draws a base: of the past, of now, of the future, none. */
 uint64_t m_base(m_t *m, const m_record_t *rec);
+
+/* Draws a token and a lock to be released. */
+void m_draw_locks(m_t *m, m_set_t *s);
+
+/* The lock of a record (field M_LOCKED) or of a field, NULL: it has none; its
+ * name, valid until the next call; whether it is held now. */
+m_locked_t *m_lock_of(m_t *m, unsigned channel, unsigned record, int field);
+const char *m_lock_name(m_t *m, unsigned record, unsigned field);
+int m_held(const m_locked_t *lock);
+
+/* What locks say to a change: OK, LOCKED, NOTHOLDER; all: of all fields. */
+int m_guard(m_t *m, const m_set_t *s, int all);
+
+/* A channel has a shelf, or none: versions go on from there. */
+void m_shelf(m_t *m, unsigned channel, unsigned there);
 
 /* Decides what a set does, without doing it; s->changes get their steps. */
 void m_decide(m_t *m, m_set_t *s, m_result_t *r);
