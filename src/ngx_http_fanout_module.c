@@ -146,7 +146,7 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_user"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_set_complex_value_slot,
+      fanout_set_user,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(fanout_loc_conf_t, user),
       NULL },

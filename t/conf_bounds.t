@@ -133,7 +133,7 @@ my @location = (
                [ sessions => '0/s 1/s 1000000/s 1000001/s',  'from 1 to 1000000' ]) }
          qw( session user address )),
     (map { [ 'fanout_jwt secret=0123456789abcdef', @$_ ] }
-         [ leeway => '-1 0 1h 61m',                          'a time from 0 to 1h' ],
+         [ leeway => '-1 0 1h 61m',                          'whole seconds from 0 to 1h' ],
          [ size   => '63 64 64k 65k',                        'a size from 64 to 64k' ],
          [ handshake => '-1 0 64k 65k',                      'a size from 0 to 64k' ]),
     [ 'fanout_jwt secret=0123456789abcdef from=command',

@@ -337,7 +337,10 @@ subtest 'the list, arguments, a batch' => sub {
             'user:?for=1', 'x?for=1', 'client:x?for=1', 'address:x?for=1',
             'address:192.0.2.1%2F24?for=1', 'user:x?for=1&before=5',
             'user:' . 'x' x 256 . '?for=1';
-    is(code(ask(POST => 'users/x/reauthorize?within=9999999')), 'bad_request', 'within');
+    is(code(ask(POST => "users/x/$_")), 'bad_request', $_)
+        for 'reauthorize?within=9999999', 'reauthorize?within=0', 'revoke?before=0',
+            'revoke?for=0', 'revoke?before=5&for=0';
+    like(ask(PUT => 'denials/user:a%0ab?for=9')->{body}, qr/control characters/, 'a line');
     is(code(ask(PUT => 'denials/user:x?for=9', body => '{}')), 'bad_request', 'a body');
     is(code(ask(DELETE => 'denials/user:nobody')), 'not_found', 'none to end');
     is(code(ask(GET => 'denials/user:nobody')), 'not_found', 'none to see');
@@ -368,10 +371,12 @@ subtest 'the list, arguments, a batch' => sub {
         { op => 'revoke', user => 'bat', before => 5, for => 60 },
         { op => 'reauthorize', user => 'bat', within => 10 },
         { op => 'block', who => 'user:bat' },
+        { op => 'reauthorize', user => 'bat', within => 0 },
+        { op => 'revoke', user => 'bat', before => 0 },
     ]))->json;
 
     is(join(' ', map { $_->{error} ? $_->{error}{code} : 'ok' } @$r),
-       'ok ok not_found ok ok bad_request', 'a batch');
+       'ok ok not_found ok ok' . ' bad_request' x 3, 'a batch');
 };
 
 

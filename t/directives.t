@@ -476,6 +476,9 @@ my @log = (
     (map { ("fanout_log x sample=$_" => "invalid \"sample=$_\": EVENT:N") }
         '', 'join', 'join:', 'join:0', 'join:-1', 'join:1000001', 'join:x', 'none:2',
         'deny:2', 'auth:2', 'conflict:2', 'kick:2', 'join:2,', 'join:2,join:3'),
+    (map { ("fanout_log x $_" => '"sample=" of "fanout_log" has the event "(?:join|publish)"') }
+        'events=deny sample=join:10', 'sample=join:10 events=deny,leave',
+        'sample=join:3,publish:10', 'level=notice sample=join:10'),
     'fanout_log memory:32k'        => 'invalid log "memory:32k": "fanout_log" writes to a file',
     'fanout_log stderr'            => 'invalid log "stderr".*"/dev/stderr" is a file',
     'fanout_log x combined'        => 'invalid parameter "combined".*json',

@@ -120,14 +120,14 @@ sub token { return Fanout::JWT::sign('HS256', $secret, @_) }
 # what "nginx -t" says of a server
 
 sub config_says {
-    my ($server) = @_;
+    my ($server, $http) = (@_, '');
 
     my $load = length Fanout::Nginx::module({})
                ? 'load_module ' . Fanout::Nginx::module({}) . ';' : '';
 
     open my $f, '>', "$dir/test.conf" or die "test.conf: $!";
     print $f "$load\npid $dir/pid; events { }\n"
-             . "http { access_log off; fanout_zone app 8m;\n"
+             . "http { access_log off; fanout_zone app 8m; $http\n"
              . "server { $server } }\n";
     close $f;
 
@@ -505,9 +505,32 @@ subtest 'no token is in a log' => sub {
 };
 
 
+subtest 'a claim with capitals is not looked for in vain' => sub {
+    my $http   = 'fanout_jwt_claim $fanout_claim_isKnown isKnown;';
+    my $in     = sub { config_says("location /x { fanout app; $_[0] }", $http) };
+    my $advice = qr/"\$fanout_claim_userId" names no claim.*"fanout_jwt_claim \$variable userId"/;
+
+    like($in->($_), $advice, $_)
+        for 'fanout_user $fanout_claim_userId;',
+            'fanout_user "u-${fanout_claim_userId}";',
+            'fanout_user_info name=$fanout_claim_userId;',
+            'fanout_permit all room:$fanout_claim_userId;',
+            'fanout_permit all list:${fanout_claim_userId};',
+            'fanout_autojoin room:$fanout_claim_userId;',
+            'fanout_origin same scheme=$fanout_claim_userId;',
+            'fanout_broadcast app $fanout_claim_userId;';
+
+    unlike($in->($_), qr/names no claim/, $_)
+        for 'fanout_user $Fanout_claim_sub;', 'fanout_user $fanout_claim_isKnown;',
+            'fanout_user $fanout_claim_sub-$http_fanout_claim_X;',
+            'fanout_permit all A$fanout_claim_sub:B;';
+};
+
+
 subtest 'mistakes in the configuration' => sub {
     write_file('short', "short\n");
     write_file('empty', '');
+    write_file("rs.json", Fanout::JWT::jwks(k1 => $one));
 
     for ([ 'fanout_jwt', qr/invalid number of arguments/ ],
          [ 'fanout_jwt on', qr/unknown parameter "on" of/ ],
@@ -520,9 +543,15 @@ subtest 'mistakes in the configuration' => sub {
          [ "fanout_jwt key=$one->{private}", qr/invalid key.*private/ ],
          [ "fanout_jwt jwks=$dir/empty", qr/invalid key/ ],
          [ "fanout_jwt secret=", qr/"secret=" is empty/ ],
+         [ "fanout_jwt key=$ec->{pem} algorithms=RS256,HS256", qr/no key of "fanout_jwt"/ ],
+         [ "fanout_jwt jwks=$dir/rs.json algorithms=ES256", qr/no key of "fanout_jwt"/ ],
+         [ "fanout_jwt key=$ec->{pem} algorithms=RS256,ES256", qr/test is successful/ ],
+         [ "fanout_dialect raw; fanout_jwt secret_file=$dir/secret channel=c",
+           qr/"channel=" of "fanout_jwt" conflicts with "fanout_dialect raw"/ ],
          map [ "fanout_jwt secret_file=$dir/secret $_->[0]", $_->[1] ],
              [ 'size=8', qr/from 64 to 64k/ ],
              [ 'leeway=2h', qr/from 0 to 1h/ ],
+             [ 'leeway=500ms', qr/whole seconds from 0/ ],
              [ 'algorithms=HS256,none', qr/HS512/ ],
              [ 'from=body', qr/"subprotocol" or "command" is needed/ ],
              [ 'from=query', qr/"query:name"/ ],

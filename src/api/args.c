@@ -20,6 +20,8 @@ static fanout_error_e arg_token(fanout_api_t *api,
     const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
 static fanout_error_e arg_number(fanout_api_t *api,
     const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_positive(fanout_api_t *api,
+    const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
 static fanout_error_e arg_flag(fanout_api_t *api, const fanout_api_arg_t *arg,
     ngx_str_t *value, fanout_api_args_t *args);
 static fanout_error_e arg_json(fanout_api_t *api, const fanout_api_arg_t *arg,
@@ -244,8 +246,8 @@ const fanout_api_arg_t  fanout_api_denial_args[] = {
 
 const fanout_api_arg_t  fanout_api_denial_put_args[] = {
     path(arg_text, op.who),
-    arg("for", arg_number, op.seconds),
-    arg("before", arg_number, op.before),
+    arg("for", arg_positive, op.seconds),
+    arg("before", arg_positive, op.before),
     END
 };
 
@@ -256,14 +258,14 @@ const fanout_api_arg_t  fanout_api_denial_delete_args[] = {
 
 const fanout_api_arg_t  fanout_api_revoke_args[] = {
     path(arg_text, op.user),
-    arg("for", arg_number, op.seconds),
-    arg("before", arg_number, op.before),
+    arg("for", arg_positive, op.seconds),
+    arg("before", arg_positive, op.before),
     END
 };
 
 const fanout_api_arg_t  fanout_api_reauthorize_args[] = {
     path(arg_text, op.user),
-    arg("within", arg_number, op.within),
+    arg("within", arg_positive, op.within),
     END
 };
 
@@ -369,6 +371,24 @@ arg_number(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
            ? FANOUT_E_NONE
            : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                              "argument \"%s\" is not a number", arg->name);
+}
+
+
+/* 0 stands for none that was given, and has to be told from it. */
+
+static fanout_error_e
+arg_positive(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    uint64_t  *n;
+
+    n = (uint64_t *) ((u_char *) args + arg->offset);
+
+    return fanout_offset_parse(value, n) == NGX_OK && *n
+           ? FANOUT_E_NONE
+           : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                             "argument \"%s\" is not a number above 0",
+                             arg->name);
 }
 
 

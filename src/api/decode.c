@@ -57,7 +57,7 @@ static fanout_error_e read_position(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
 static fanout_error_e read_before(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
-static fanout_error_e read_count(fanout_api_t *api, const member_t *m,
+static fanout_error_e read_positive(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
 static fanout_error_e read_limit(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
@@ -193,12 +193,12 @@ static const member_t  unlock_members[] = {
     { member("token", fanout_api_read_token) }
 };
 
-#define FOR  { into("for", read_count, seconds) }
+#define FOR  { into("for", read_positive, seconds) }
 
 static const member_t  block_members[] = {
     string("who", who),
     FOR,
-    { into("before", read_count, before) }
+    { into("before", read_positive, before) }
 };
 
 static const member_t  unblock_members[] = {
@@ -208,12 +208,12 @@ static const member_t  unblock_members[] = {
 static const member_t  revoke_members[] = {
     string("user", user),
     FOR,
-    { into("before", read_count, before) }
+    { into("before", read_positive, before) }
 };
 
 static const member_t  reauthorize_members[] = {
     string("user", user),
-    { into("within", read_count, within) }
+    { into("within", read_positive, within) }
 };
 
 static const member_t  take_members[] = {
@@ -630,15 +630,23 @@ read_before(fanout_api_t *api, const member_t *m, fanout_json_t *value,
 }
 
 
+/* 0 stands for none that was given, and has to be told from it. */
+
 static fanout_error_e
-read_count(fanout_api_t *api, const member_t *m, fanout_json_t *value,
+read_positive(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     fanout_api_op_t *op)
 {
-    uint64_t  *n;
+    uint64_t        *n;
+    fanout_error_e   error;
 
     n = (uint64_t *) ((u_char *) op + m->field.offset);
+    error = fanout_api_read_number(api, m->field.name, value, n);
 
-    return fanout_api_read_number(api, m->field.name, value, n);
+    return error != FANOUT_E_NONE || *n
+           ? error
+           : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                             "\"%s\" is not a number above 0",
+                             m->field.name);
 }
 
 

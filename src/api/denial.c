@@ -185,7 +185,8 @@ denial_parse(fanout_api_t *api, ngx_str_t *who, fanout_denial_t *d)
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"user:\", \"client:\", \"address:\", "
                                "\"token:\" or \"tokens:\" is needed, and a "
-                               "name of 1 to %d bytes", FANOUT_NAME);
+                               "name of 1 to %d bytes of UTF-8 without "
+                               "control characters", FANOUT_NAME);
     }
 
     d->kind = i;

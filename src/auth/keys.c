@@ -88,6 +88,22 @@ fanout_keys_move(fanout_keys_t *keys, fanout_keys_t *added, int rc, char *error)
 }
 
 
+unsigned
+fanout_keys_algorithms(const fanout_keys_t *keys)
+{
+    unsigned             algorithms;
+    const fanout_key_t  *key;
+
+    algorithms = 0;
+
+    for (key = keys->first; key; key = key->next) {
+        algorithms |= key->algorithms;
+    }
+
+    return algorithms;
+}
+
+
 void
 fanout_keys_clear(fanout_keys_t *keys)
 {

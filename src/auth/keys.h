@@ -62,6 +62,9 @@ int fanout_keys_pem(fanout_keys_t *keys, const uint8_t *text, size_t len,
 int fanout_keys_jwks(fanout_keys_t *keys, const uint8_t *text, size_t len,
     char *error);
 
+/* The algorithms that any of the keys verifies: FANOUT_JWT_... of jwt.h. */
+unsigned fanout_keys_algorithms(const fanout_keys_t *keys);
+
 /* Frees the keys; secrets are wiped. */
 void fanout_keys_clear(fanout_keys_t *keys);
 

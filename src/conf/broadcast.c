@@ -635,21 +635,14 @@ set_label(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s, size_t max,
 static ngx_http_complex_value_t *
 compile(ngx_conf_t *cf, ngx_str_t *text)
 {
-    ngx_http_complex_value_t          *cv;
-    ngx_http_compile_complex_value_t   ccv;
+    ngx_http_complex_value_t  *cv;
 
     cv = ngx_pcalloc(cf->pool, sizeof(ngx_http_complex_value_t));
     if (cv == NULL) {
         return NULL;
     }
 
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = text;
-    ccv.complex_value = cv;
-
-    return ngx_http_compile_complex_value(&ccv) == NGX_OK ? cv : NULL;
+    return fanout_conf_compile(cf, text, cv) == NGX_CONF_OK ? cv : NULL;
 }
 
 

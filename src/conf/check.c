@@ -204,6 +204,8 @@ check_command(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
 static ngx_int_t
 check_raw(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
 {
+    const char  *other;
+
     if (!(conf->transports & FANOUT_WEBSOCKET)) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"fanout_dialect raw\" conflicts with "
@@ -212,11 +214,14 @@ check_raw(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
         return NGX_ERROR;
     }
 
-    if (conf->asks & FANOUT_MAY_ALL) {
+    other = conf->asks & FANOUT_MAY_ALL ? "\"fanout_authorize\""
+            : conf->tickets ? "\"channel=\" of \"fanout_jwt\"" : NULL;
+
+    if (other) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"fanout_authorize\" conflicts with \"fanout_dialect "
-                      "raw\" in location \"%V\": it is for the native "
-                      "dialect", location);
+                      "%s conflicts with \"fanout_dialect raw\" in location "
+                      "\"%V\": it is for the native dialect", other,
+                      location);
         return NGX_ERROR;
     }
 

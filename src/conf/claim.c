@@ -3,7 +3,7 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Claims of tokens as variables: $fanout_claim_NAME, and fanout_jwt_claim for
- * those that such a name can't say.
+ * those that such a name can't say; what compiles texts with variables.
  */
 
 
@@ -19,10 +19,123 @@ typedef struct {
 } claim_t;
 
 
+static ngx_uint_t claim_has_capital(u_char *p, u_char *last, ngx_str_t *name);
+static ngx_uint_t claim_is_declared(ngx_conf_t *cf, ngx_str_t *name);
 static ngx_int_t claim_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t claim_value(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, const fanout_json_t *names, ngx_uint_t n);
+
+
+char *
+fanout_set_user(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    return fanout_conf_check_claims(cf, &value[1]) == NGX_CONF_OK
+           ? ngx_http_set_complex_value_slot(cf, cmd, conf) : NGX_CONF_ERROR;
+}
+
+
+char *
+fanout_conf_compile(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_http_complex_value_t *cv)
+{
+    ngx_http_compile_complex_value_t  ccv;
+
+    if (fanout_conf_check_claims(cf, text) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = text;
+    ccv.complex_value = cv;
+
+    return ngx_http_compile_complex_value(&ccv) == NGX_OK ? NGX_CONF_OK
+                                                          : NGX_CONF_ERROR;
+}
+
+
+char *
+fanout_conf_check_claims(ngx_conf_t *cf, ngx_str_t *text)
+{
+    u_char     *p, *last;
+    ngx_str_t   name;
+
+    last = text->data + text->len;
+
+    for (p = text->data; p < last; p++) {
+
+        if (*p != '$' || !claim_has_capital(p + 1, last, &name)
+            || claim_is_declared(cf, &name))
+        {
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"$%V\" names no claim: NGINX makes the names of "
+                           "variables lower, so a claim with capitals needs "
+                           "\"fanout_jwt_claim $variable %*s\"", &name,
+                           name.len - (sizeof("fanout_claim_") - 1),
+                           name.data + sizeof("fanout_claim_") - 1);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Of the variable that begins behind a "$": whether its claim has one. */
+
+static ngx_uint_t
+claim_has_capital(u_char *p, u_char *last, ngx_str_t *name)
+{
+    size_t      prefix;
+    ngx_uint_t  capital;
+
+    prefix = sizeof("fanout_claim_") - 1;
+    p += (p < last && *p == '{');
+    name->data = p;
+    capital = 0;
+
+    for ( /* void */ ; p < last && (isalnum(*p) || *p == '_'); p++) {
+        capital |= (p >= name->data + prefix && isupper(*p));
+    }
+
+    name->len = p - name->data;
+
+    return capital
+           && ngx_strncasecmp(name->data, (u_char *) "fanout_claim_", prefix)
+              == 0;
+}
+
+
+/* A variable of fanout_jwt_claim may have such a name. */
+
+static ngx_uint_t
+claim_is_declared(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_uint_t                  i;
+    ngx_hash_key_t             *key;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    key = cmcf->variables_keys->keys.elts;
+
+    for (i = 0; i < cmcf->variables_keys->keys.nelts; i++) {
+        if (key[i].key.len == name->len
+            && ngx_strncasecmp(key[i].key.data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
 
 
 char *

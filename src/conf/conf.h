@@ -26,6 +26,7 @@ char *fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_api(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *fanout_set_user(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_transports(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -65,6 +66,15 @@ fanout_app_t *fanout_conf_zone(ngx_conf_t *cf, ngx_str_t *name);
 /* For setters.  Whether value is name=, and what comes behind that. */
 ngx_uint_t fanout_conf_parameter(ngx_str_t *value, const char *name,
     ngx_str_t *s);
+
+/* Compiles a text that may have variables; refuses a claim in it that no
+ * variable can name. */
+char *fanout_conf_compile(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_http_complex_value_t *cv);
+
+/* Refuses $fanout_claim_NAME with a capital in a text: NGINX
+ * makes the names of variables lower, and the claim would never be found. */
+char *fanout_conf_check_claims(ngx_conf_t *cf, ngx_str_t *text);
 
 /* The range of a number, a size or a time; needed describes it in words. */
 

@@ -57,6 +57,7 @@ static char *jwt_range(ngx_conf_t *cf, const fanout_conf_range_t *range,
 static char *jwt_word(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
     ngx_uint_t *optional);
 static char *jwt_finish(ngx_conf_t *cf, fanout_jwt_conf_t *jwt);
+static char *jwt_places(ngx_conf_t *cf, fanout_jwt_conf_t *jwt);
 static fanout_jwt_conf_t *jwt_create(ngx_conf_t *cf);
 static void jwt_cleanup(void *data);
 static ngx_int_t take_token(ngx_http_request_t *r);
@@ -82,7 +83,7 @@ static const jwt_parameter_t  parameters[] = {
 };
 
 static const fanout_conf_range_t  leeway_range = {
-    FANOUT_CONF_SEC, 0, 3600, "a time from 0 to 1h"
+    FANOUT_CONF_SEC, 0, 3600, "a time of whole seconds from 0 to 1h"
 };
 
 static const fanout_conf_range_t  handshake_range = {
@@ -556,9 +557,8 @@ jwt_word(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s, ngx_uint_t *optional)
 static char *
 jwt_finish(ngx_conf_t *cf, fanout_jwt_conf_t *jwt)
 {
-    char                    error[FANOUT_KEYS_ERROR];
-    fanout_source_t        *source;
-    fanout_bearer_place_t  *place;
+    char              error[FANOUT_KEYS_ERROR];
+    fanout_source_t  *source;
 
     static ngx_str_t  secret = ngx_string("secret=");
 
@@ -593,6 +593,27 @@ jwt_finish(ngx_conf_t *cf, fanout_jwt_conf_t *jwt)
                            ? &secret : &source->text, error);
         return NGX_CONF_ERROR;
     }
+
+    if (jwt->rules.algorithms
+        && !(jwt->rules.algorithms
+             & fanout_keys_algorithms(&jwt->sources.keys)))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no key of \"fanout_jwt\" is for an algorithm of "
+                           "\"algorithms=\": every token would be refused");
+        return NGX_CONF_ERROR;
+    }
+
+    return jwt_places(cf, jwt);
+}
+
+
+/* those that hold if none is named */
+
+static char *
+jwt_places(ngx_conf_t *cf, fanout_jwt_conf_t *jwt)
+{
+    fanout_bearer_place_t  *place;
 
     if (jwt->places->nelts) {
         return NGX_CONF_OK;

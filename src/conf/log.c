@@ -27,6 +27,7 @@ static char *log_level(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *name,
     ngx_uint_t *severity);
 static char *log_samples(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *list,
     fanout_session_log_t *log);
+static char *log_check_samples(ngx_conf_t *cf, fanout_session_log_t *log);
 static ngx_uint_t log_sample_one(u_char *p, u_char *last,
     fanout_session_log_t *log);
 static ngx_uint_t log_is_special(ngx_str_t *path);
@@ -152,7 +153,9 @@ log_parameters(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
         }
     }
 
-    if (log_check_buffer(cf, log, size, flush) != NGX_CONF_OK) {
+    if (log_check_buffer(cf, log, size, flush) != NGX_CONF_OK
+        || log_check_samples(cf, log) != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -472,6 +475,33 @@ log_samples(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *list,
                                "invalid \"%V\": EVENT:N is needed, N from 1 "
                                "to 1000000; deny, auth and what else is for "
                                "an audit are not sampled", value);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+log_check_samples(ngx_conf_t *cf, fanout_session_log_t *log)
+{
+    ngx_uint_t        i;
+    const ngx_str_t  *name;
+
+    for (i = 0; i < FANOUT_LOG_EVENTS; i++) {
+
+        if (log->every[i] == 0) {
+            continue;
+        }
+
+        name = fanout_session_log_without(log, i);
+
+        if (name) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"sample=\" of \"fanout_log\" has the event "
+                               "\"%V\", which its \"events=\" and \"level=\" "
+                               "leave out", name);
             return NGX_CONF_ERROR;
         }
     }

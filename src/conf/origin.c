@@ -235,8 +235,6 @@ origin_is_repeated(ngx_array_t *origins)
 static char *
 set_scheme(ngx_conf_t *cf, fanout_loc_conf_t *flcf, ngx_str_t *text)
 {
-    ngx_http_compile_complex_value_t  ccv;
-
     if (flcf->origins.scheme) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "duplicate parameter \"scheme=\"");
@@ -260,14 +258,7 @@ set_scheme(ngx_conf_t *cf, fanout_loc_conf_t *flcf, ngx_str_t *text)
         return NGX_CONF_ERROR;
     }
 
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = text;
-    ccv.complex_value = flcf->origins.scheme;
-
-    return ngx_http_compile_complex_value(&ccv) == NGX_OK ? NGX_CONF_OK
-                                                          : NGX_CONF_ERROR;
+    return fanout_conf_compile(cf, text, flcf->origins.scheme);
 }
 
 

@@ -25,8 +25,6 @@ static char *permit_variable(ngx_conf_t *cf, ngx_str_t *value, u_char **pos,
 static ngx_uint_t permit_is_name(u_char c);
 static char *profile_add(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
     ngx_str_t *value);
-static char *profile_value(ngx_conf_t *cf, ngx_str_t *text,
-    ngx_http_complex_value_t *cv);
 static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
     fanout_permit_t *permit);
 static ngx_uint_t has_channel(ngx_array_t *channels, ngx_str_t *text);
@@ -237,6 +235,10 @@ permit_pattern(ngx_conf_t *cf, ngx_str_t *value, fanout_permit_t *permit)
 
     permit->parts = ngx_array_create(cf->pool, 4, sizeof(fanout_part_t));
     if (permit->parts == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (fanout_conf_check_claims(cf, value) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -459,23 +461,7 @@ profile_add(ngx_conf_t *cf, fanout_loc_conf_t *flcf, ngx_str_t *value)
     text.data = p + 1;
     text.len = last - text.data;
 
-    return profile_value(cf, &text, &profile->value);
-}
-
-
-static char *
-profile_value(ngx_conf_t *cf, ngx_str_t *text, ngx_http_complex_value_t *cv)
-{
-    ngx_http_compile_complex_value_t  ccv;
-
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = text;
-    ccv.complex_value = cv;
-
-    return ngx_http_compile_complex_value(&ccv) == NGX_OK ? NGX_CONF_OK
-                                                          : NGX_CONF_ERROR;
+    return fanout_conf_compile(cf, &text, &profile->value);
 }
 
 

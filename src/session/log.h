@@ -276,6 +276,11 @@ ngx_uint_t fanout_session_log_index(ngx_uint_t event);
 ngx_uint_t fanout_session_log_severity(ngx_uint_t i);
 ngx_uint_t fanout_session_log_sampled(ngx_uint_t i);
 
+/* The name of an event that a log leaves out, by its index; NULL: it does
+ * not. */
+const ngx_str_t *fanout_session_log_without(fanout_session_log_t *log,
+    ngx_uint_t i);
+
 /* The set of events by their names, separated by commas; 0 if one is none,
  * which is left in *list then. */
 ngx_uint_t fanout_session_log_events(ngx_str_t *list);

@@ -456,6 +456,15 @@ fanout_session_log_sampled(ngx_uint_t i)
 }
 
 
+const ngx_str_t *
+fanout_session_log_without(fanout_session_log_t *log, ngx_uint_t i)
+{
+    return (log->events & events[i].event)
+           && events[i].severity <= log->severity
+           ? NULL : &events[i].name;
+}
+
+
 /* of the directive */
 
 ngx_uint_t
