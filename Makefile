@@ -44,7 +44,7 @@ help:
 	@echo 'make fuzz          each fuzzer for FUZZ_TIME seconds; F=name for one'
 	@echo 'make bench         the figures of docs/benchmarks.md; F=name,name for some'
 	@echo 'make deps          install what building and testing need (root)'
-	@echo 'make install       the module and the client; DESTDIR is honoured'
+	@echo 'make install       module, client and command; DESTDIR is honoured'
 	@echo 'make deb           a package for Debian, in build/deb/'
 	@echo 'make page          build src/status/status.html into its header'
 	@echo 'make clean         remove build/'
@@ -257,6 +257,10 @@ MODULES_DIR ?= $(or $(shell $(NGINX_BINARY) -V 2>&1 | tr ' ' '\n' \
 
 CLIENT_DIR ?= /usr/share/nginx-fanout/client
 
+# the command-line client is part of it
+
+BIN_DIR ?= /usr/bin
+
 # stripped, as nobody debugs what is installed; STRIP=: leaves it as it is
 
 STRIP ?= strip --strip-unneeded
@@ -266,6 +270,9 @@ install: all
 	$(STRIP) $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
 	cd src/client && for file in *.* */*.*; do \
 	    install -D -m 644 $$file $(DESTDIR)$(CLIENT_DIR)/$$file; done
+	chmod 755 $(DESTDIR)$(CLIENT_DIR)/bin/fanout.js
+	mkdir -p $(DESTDIR)$(BIN_DIR)
+	ln -sfr $(DESTDIR)$(CLIENT_DIR)/bin/fanout.js $(DESTDIR)$(BIN_DIR)/fanout
 
 deb: DEPS := build deb
 

@@ -72,6 +72,7 @@ ok($file{$_}, $_) for qw(
     /usr/share/nginx/modules-available/mod-http-fanout.conf
     /usr/share/nginx-fanout/client/fanout.js
     /usr/share/nginx-fanout/client/transports/websocket.js
+    /usr/share/nginx-fanout/client/bin/fanout.js
     /usr/share/doc/libnginx-mod-http-fanout/copyright
     /usr/share/doc/libnginx-mod-http-fanout/changelog.Debian.gz
     /usr/share/doc/libnginx-mod-http-fanout/README.md
@@ -84,6 +85,8 @@ is(scalar(grep { !m{ root/root } } values %file), 0, 'all is root\'s');
 is(scalar(grep { !m{ 2023-11-14 } } values %file), 0, 'of the time given');
 
 system 'dpkg-deb', '-R', $deb, "$dir/out";
+
+ok(-x "$dir/out/usr/bin/fanout", 'the command can be run');
 
 # what its pages link to, it has
 

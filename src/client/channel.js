@@ -66,12 +66,15 @@ export class Channel extends Emitter {
 
     configure(options) {
         const before = JSON.stringify(this.#options);
-        const { presence, ...others } = options;
-
+        const { presence, since, ...others } = options;
         const after = { ...this.#options, ...others };
 
         if (JSON.stringify(after) !== before) {
             this.#options = after;
+        }
+
+        if (since) {
+            this.position ??= { ...since };
         }
 
         if (presence !== undefined) {

@@ -121,6 +121,8 @@ export type ChannelState = "idle" | "joining" | "joined" | "failed";
 
 export interface ChannelOptions {
     history?: number;
+    /** where to begin, if the channel has no position yet */
+    since?: Position;
     events?: string[];
     want?: ("messages" | "signals" | "presence" | "records" | "locks")[];
     presence?: unknown;

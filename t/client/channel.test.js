@@ -478,3 +478,19 @@ test("what comes in one frame with the reply comes after it", async () => {
     assert.deepEqual(got, [1, 2]);
     assert.equal(room.position.offset, 2);
 });
+
+test("it begins behind a position, and does not go back to it", async () => {
+    const world = new World();
+    const hub = world.hub();
+    const since = { epoch: "e1", offset: 5 };
+    const room = hub.channel("a", { since });
+
+    room.on("message", () => {});
+    await world.pass(100);
+    assert.deepEqual(joins(world)[0].since, since);
+
+    room.position.offset = 9;
+    hub.channel("a", { since });
+    assert.equal(room.position.offset, 9);
+    assert.equal(since.offset, 5);
+});
