@@ -37,7 +37,7 @@ all: $(MODULE)
 help:
 	@echo 'make               build/ngx_http_fanout_module.so for $(NGINX_BINARY)'
 	@echo 'make run           install, build, and start it on 127.0.0.1:PORT'
-	@echo 'make demo          the same with a REST server, whose writes are shown live'
+	@echo 'make demo          the demo: all of it on one page, and a REST server'
 	@echo 'make test          install, build, run all tests; T=t/x.t for one'
 	@echo 'make format        check the style of the sources'
 	@echo 'make sanitize      all tests on an NGINX built with ASan and UBSan'
