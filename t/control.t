@@ -291,6 +291,41 @@ subtest 'tokens' => sub {
 };
 
 
+# the zone does not know the tokens of clients that are away, but that all of a
+# user have been issued by now
+
+subtest 'tokens of clients that are away' => sub {
+    my $now = CORE::time();
+    my $away = sub {
+        my ($user) = @_;
+
+        my $c = $nginx->native(path => '/jwt',
+                               token => token({ sub => $user, iat => $now - 10 }));
+
+        $c->ok('join', channel => $user, presence => {});
+        $c->ok('lock', channel => $user, name => 'x');
+        $c->cut;
+
+        ok(Fanout::Nginx::wait_for(sub {
+            grep { $_->{lingers} }
+                @{ ask(GET => "channels/$user/presence")->json->{members} };
+        }, 5), "$user lingers");
+    };
+    my $locks = sub {
+        scalar @{ ask(GET => "channels/$_[0]/locks")->json->{locks} || [] };
+    };
+
+    $away->($_) for 'all', 'some';
+
+    is(ask(POST => 'users/some/revoke?before=' . ($now - 20))->{status}, 200, 'older ones');
+    is(members('some') . $locks->('some'), '11', 'it stays');
+    is(ask(POST => 'users/all/revoke')->{status}, 200, 'all of a user');
+    ok(Fanout::Nginx::wait_for(sub { members('all') . $locks->('all') eq '00' }, 2),
+       'no member is left, and no lock');
+    is(members('some') . $locks->('some'), '11', 'no other');
+};
+
+
 subtest 'tries of who is shut out' => sub {
     my $token = token({ sub => 'often', exp => CORE::time() + 600 });
 

@@ -406,7 +406,9 @@ denial_log(fanout_api_t *api, const char *op, fanout_denial_t *d)
 }
 
 
-/* Sessions end in their workers; clients that linger are in none. */
+/* Sessions end in their workers; clients that linger are in none.  The zone
+ * does not know their tokens: only all of a user are sure to have been issued
+ * before now.  Other clients linger until their time is over. */
 
 static void
 denial_lingering(fanout_hub_t *hub, fanout_denial_t *d)
@@ -419,7 +421,9 @@ denial_lingering(fanout_hub_t *hub, fanout_denial_t *d)
         denial_disconnect(hub, d->key);
     }
 
-    if (d->kind != FANOUT_DENY_USER) {
+    if (d->kind != FANOUT_DENY_USER
+        && !(d->kind == FANOUT_DENY_ISSUED && (time_t) d->value > ngx_time()))
+    {
         return;
     }
 
@@ -509,6 +513,8 @@ fanout_api_revoke(fanout_api_t *api, fanout_api_op_t *op)
         return error;
     }
 
+    denial_lingering(api->hub, &d);
+    fanout_hub_presence(api->hub);
     fanout_hub_kick(api->hub);
 
     return fanout_api_done(
