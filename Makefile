@@ -30,7 +30,7 @@ endif
 
 
 .PHONY: all help deps run demo test format units fuzzers fuzz sanitize bench \
-        install deb page clean FORCE
+        install deb client page clean FORCE
 
 all: $(MODULE)
 
@@ -46,6 +46,7 @@ help:
 	@echo 'make deps          install what building and testing need (root)'
 	@echo 'make install       module, client and command; DESTDIR is honoured'
 	@echo 'make deb           a package for Debian, in build/deb/'
+	@echo 'make client        the package for npm, with plain scripts, in build/npm/'
 	@echo 'make page          build src/status/status.html into its header'
 	@echo 'make clean         remove build/'
 	@echo
@@ -279,6 +280,11 @@ deb: DEPS := build deb
 deb: deps
 	@$(MAKE) --no-print-directory all
 	@t/tools/deb $(MODULE) $(BUILD)/deb
+
+client: DEPS := client
+
+client: deps
+	@t/tools/client $(BUILD)/npm
 
 page:
 	@t/tools/embed
