@@ -322,6 +322,10 @@ void fanout_native_tell_info(fanout_session_t *s);
 ngx_int_t fanout_native_autojoin(fanout_session_t *s, ngx_http_request_t *r,
     ngx_str_t *text);
 
+/* Whether a subscription wants an entry; for a dialect. */
+ngx_uint_t fanout_native_match(fanout_subscription_t *sub,
+    fanout_entry_t *e);
+
 /* A job of that size, which begins with fanout_native_ask_t, that knows the id
  * of the command.  The caller makes it the session's.  NULL if there is no
  * memory. */

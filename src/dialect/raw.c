@@ -102,7 +102,7 @@ raw_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
         return "out of memory";
     }
 
-    permitted = fanout_permissions_check(access, FANOUT_MAY_JOIN, &channel);
+    permitted = fanout_permissions_match(access, FANOUT_MAY_JOIN, &channel);
     fanout_permissions_release(access);
 
     if (!permitted) {
@@ -201,7 +201,7 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
         return;
     }
 
-    if (!fanout_permissions_check(s->permissions, FANOUT_MAY_PUBLISH,
+    if (!fanout_permissions_match(s->permissions, FANOUT_MAY_PUBLISH,
                                   &raw->channel))
     {
         fanout_count(s->hub, forbidden);

@@ -1,6 +1,8 @@
 
 /*
  * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Messages, records and locks of a log as members of a JSON object.
  */
 
 

@@ -631,7 +631,7 @@ void fanout_permissions_release(fanout_permissions_t *a);
 ngx_uint_t fanout_permission(const u_char *name, size_t len);
 void fanout_permission_name(ngx_uint_t op, ngx_str_t *name);
 
-ngx_uint_t fanout_permissions_check(fanout_permissions_t *a, ngx_uint_t op,
+ngx_uint_t fanout_permissions_match(fanout_permissions_t *a, ngx_uint_t op,
     ngx_str_t *channel);
 
 

@@ -455,7 +455,7 @@ fanout_permissions_release(fanout_permissions_t *a)
 
 
 ngx_uint_t
-fanout_permissions_check(fanout_permissions_t *a, ngx_uint_t op,
+fanout_permissions_match(fanout_permissions_t *a, ngx_uint_t op,
     ngx_str_t *channel)
 {
     size_t   len;

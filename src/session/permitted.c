@@ -1,6 +1,8 @@
 
 /*
  * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What a session may do: each source of permission is asked in turn.
  */
 
 
@@ -15,7 +17,7 @@ fanout_session_may(fanout_session_t *s, ngx_uint_t ops, ngx_str_t *channel)
     const fanout_ticket_t  *ticket;
     fanout_subscription_t  *sub;
 
-    if (fanout_permissions_check(s->permissions, ops, channel)) {
+    if (fanout_permissions_match(s->permissions, ops, channel)) {
         return 1;
     }
 
@@ -58,7 +60,7 @@ fanout_session_ticket(fanout_session_t *s, ngx_uint_t op, ngx_str_t *channel,
     const fanout_ticket_t  *ticket;
     fanout_subscription_t  *sub;
 
-    if (!s->ticketed || fanout_permissions_check(s->permissions, op, channel)) {
+    if (!s->ticketed || fanout_permissions_match(s->permissions, op, channel)) {
         return 0;
     }
 

@@ -411,7 +411,7 @@ ask_ops(request_t *q, ngx_str_t *channel, ngx_uint_t ops)
     for (ops &= q->conf->asks; ops; ops &= ops - 1) {
         op = ops & -ops;
 
-        if (fanout_permissions_check(q->permissions, op, channel)
+        if (fanout_permissions_match(q->permissions, op, channel)
             || (fanout_tickets_ops(q->request, channel) & op))
         {
             continue;

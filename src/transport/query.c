@@ -634,7 +634,7 @@ query_may(ngx_http_request_t *r, fanout_permissions_t *access, ngx_uint_t op,
     ngx_memzero(&who, sizeof(fanout_grantee_t));
     who.connection = r->connection;
 
-    return fanout_permissions_check(access, op, channel)
+    return fanout_permissions_match(access, op, channel)
            || (fanout_tickets_ops(r, channel) & op)
            || fanout_grants_check(NULL, &who, op, channel);
 }

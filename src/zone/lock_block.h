@@ -184,7 +184,7 @@ int fanout_lock_over(fanout_zone_t *z, const fanout_lock_block_t *lock);
 int fanout_lock_sweep(fanout_zone_t *z);
 
 
-/* ends and grants: see zone/lock_end.c */
+/* grants: see zone/lock_grant.c */
 
 /* Tries to free blocks for the entry of a change of a lock, and an order: they
  * may be lost.  May commit, but keeps the lock of the zone. */
@@ -199,6 +199,17 @@ void fanout_lock_room(fanout_zone_t *z);
 void fanout_lock_grant(fanout_zone_t *z, fanout_ref_t lock,
     fanout_ref_t claim);
 
+/* The first in line gets a lock that nobody holds, if there is one: its worker
+ * gets an order.  The entry is still to be appended. */
+void fanout_lock_pass(fanout_zone_t *z, fanout_ref_t lock);
+
+/* Makes a seat live that lingers: it gets the locks that it waits for and
+ * nobody holds.  May commit before. */
+void fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat);
+
+
+/* ends: see zone/lock_end.c */
+
 /* Ends a lock that is held, for a reason (FANOUT_LOCK_*): the next in line gets
  * it, and an entry is appended.  The lock may be freed. */
 void fanout_lock_end(fanout_zone_t *z, fanout_ref_t lock, uint8_t reason);
@@ -210,10 +221,6 @@ void fanout_lock_tell(fanout_zone_t *z, fanout_ref_t lock, uint8_t reason);
 /* Ends the claims of a seat, as many as a section may take.  Returns 1 if there
  * are more, or no time is left. */
 int fanout_locks_leave(fanout_zone_t *z, fanout_ref_t seat, uint8_t reason);
-
-/* Makes a seat live that lingers: it gets the locks that it waits for and
- * nobody holds.  May commit before. */
-void fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat);
 
 
 /* reading: see zone/lock_bytes.c */

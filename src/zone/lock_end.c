@@ -2,73 +2,17 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The end of a lock, and the grant to the next in line, in one transaction.
+ * The end of a lock: the next in line gets it, in one transaction.
  */
 
 
 #include "zone/identity.h"
 #include "zone/lock_block.h"
-#include "zone/slot.h"
-
-
-static fanout_ref_t lock_next(fanout_zone_t *z, fanout_ref_t lock);
-static void lock_pass(fanout_zone_t *z, fanout_ref_t lock,
-    fanout_ref_t claim);
-static void lock_order(fanout_zone_t *z, fanout_ref_t seat);
-static void lock_room(fanout_zone_t *z, unsigned n);
-static int lock_vacant(fanout_zone_t *z, fanout_ref_t ref);
-
-
-void
-fanout_lock_room(fanout_zone_t *z)
-{
-    lock_room(z, 1);
-}
-
-
-/* The same for n entries. */
-
-static void
-lock_room(fanout_zone_t *z, unsigned n)
-{
-    if (z->shm->heap.nfree < n * FANOUT_LOCK_ROOM) {
-        fanout_commit(z);
-        (void) fanout_ensure_spare(z, n * FANOUT_LOCK_ROOM);
-    }
-}
-
-
-void
-fanout_lock_grant(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t claim)
-{
-    uint64_t              wall, token;
-    fanout_shm_t         *shm;
-    fanout_claim_t       *c;
-    fanout_lock_block_t  *lock;
-
-    shm = z->shm;
-    lock = fanout_lock(z, ref);
-    c = fanout_claim(z, claim);
-
-    wall = fanout_wall(z);
-    token = wall * 1024 > shm->token ? wall * 1024 : shm->token + 1;
-
-    fanout_set(z, shm->token, token);
-    fanout_set(z, lock->token, token);
-    fanout_set(z, lock->expires, wall + c->ttl);
-    fanout_set(z, lock->holder, claim);
-    fanout_set(z, c->held, 1);
-    fanout_claim_due(z, claim, c->ttl);
-
-    fanout_set(z, shm->nlocks, shm->nlocks + 1);
-    fanout_set(z, shm->lock_grants, shm->lock_grants + 1);
-}
 
 
 void
 fanout_lock_end(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
-    fanout_ref_t          next;
     fanout_shm_t         *shm;
     fanout_lock_block_t  *lock;
 
@@ -86,73 +30,9 @@ fanout_lock_end(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
         fanout_set(z, shm->locks_broken, shm->locks_broken + 1);
     }
 
-    next = lock_next(z, ref);
-
-    if (next) {
-        lock_pass(z, ref, next);
-    }
-
+    fanout_lock_pass(z, ref);
     fanout_lock_tell(z, ref, reason);
     fanout_lock_settle(z, ref);
-}
-
-
-/* the first in line whose seat is live, and whose wait is not over; 0: none */
-
-static fanout_ref_t
-lock_next(fanout_zone_t *z, fanout_ref_t lock)
-{
-    fanout_ref_t     ref;
-    fanout_claim_t  *claim;
-
-    for (ref = fanout_lock(z, lock)->first; ref; ref = claim->next) {
-        claim = fanout_claim(z, ref);
-        z->heap.work++;
-
-        if (fanout_seat(z, claim->seat)->state == FANOUT_SEAT_LIVE
-            && !fanout_claim_over(z, ref))
-        {
-            break;
-        }
-    }
-
-    return ref;
-}
-
-
-/* Grants a lock to a claim in line. */
-
-static void
-lock_pass(fanout_zone_t *z, fanout_ref_t lock, fanout_ref_t claim)
-{
-    fanout_line_leave(z, claim);
-    fanout_lock_grant(z, lock, claim);
-    lock_order(z, fanout_claim(z, claim)->seat);
-}
-
-
-/* A worker that does not read the channel has no command that waits. */
-
-static void
-lock_order(fanout_zone_t *z, fanout_ref_t seat)
-{
-    uint32_t                  local;
-    fanout_seat_t            *s;
-    fanout_identity_block_t  *e;
-
-    s = fanout_seat(z, seat);
-    e = fanout_identity(z, s->identity);
-
-    if (e->state != FANOUT_ID_LIVE) {
-        return;
-    }
-
-    local = fanout_interest_local(z, s->channel, e->slot);
-
-    if (local != UINT32_MAX) {
-        fanout_order_send(z, e->slot, FANOUT_ORDER_GRANTED, s->client, local,
-                          0, 0);
-    }
 }
 
 
@@ -209,49 +89,4 @@ fanout_locks_leave(fanout_zone_t *z, fanout_ref_t seat, uint8_t reason)
     }
 
     return n && !fanout_section_room(z);
-}
-
-
-void
-fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat)
-{
-    unsigned         n;
-    fanout_ref_t     ref;
-    fanout_claim_t  *claim;
-
-    for (n = 0, ref = fanout_seat(z, seat)->claims; ref;
-         ref = fanout_claim(z, ref)->seat_next)
-    {
-        z->heap.work++;
-        n += lock_vacant(z, ref);
-    }
-
-    lock_room(z, n);
-
-    fanout_seat_revive(z, seat);
-
-    for (ref = n ? fanout_seat(z, seat)->claims : 0; ref;
-         ref = claim->seat_next)
-    {
-        claim = fanout_claim(z, ref);
-
-        if (lock_vacant(z, ref)) {
-            lock_pass(z, claim->lock, ref);
-            fanout_lock_tell(z, claim->lock, 0);
-        }
-    }
-}
-
-
-/* Whether a claim in line is to a lock that nobody holds. */
-
-static int
-lock_vacant(fanout_zone_t *z, fanout_ref_t ref)
-{
-    fanout_claim_t  *claim;
-
-    claim = fanout_claim(z, ref);
-
-    return !claim->held && !fanout_claim_over(z, ref)
-           && fanout_lock(z, claim->lock)->holder == 0;
 }

@@ -22,7 +22,7 @@ static void decide_rest(fanout_zone_t *z, fanout_plan_t *plan);
 static void count(fanout_zone_t *z, fanout_plan_t *plan, unsigned i);
 static int limits(fanout_zone_t *z, const fanout_plan_t *plan,
     fanout_zone_set_result_t *r);
-static void conflicts(fanout_zone_t *z, const fanout_plan_t *plan,
+static void describe_conflicts(fanout_zone_t *z, const fanout_plan_t *plan,
     fanout_records_t *to);
 
 
@@ -66,7 +66,7 @@ fanout_plan_make(fanout_zone_t *z, fanout_plan_t *plan, fanout_records_t *to,
 
     plan->blocks += (set->n + FANOUT_FIELDS_REFS - 1) / FANOUT_FIELDS_REFS;
 
-    conflicts(z, plan, to);
+    describe_conflicts(z, plan, to);
 
     if (plan->conflicts
         && (set->mode == FANOUT_REJECT || plan->applied == 0))
@@ -316,7 +316,8 @@ limits(fanout_zone_t *z, const fanout_plan_t *plan,
 /* Describes the fields in conflict as they are. */
 
 static void
-conflicts(fanout_zone_t *z, const fanout_plan_t *plan, fanout_records_t *to)
+describe_conflicts(fanout_zone_t *z, const fanout_plan_t *plan,
+    fanout_records_t *to)
 {
     unsigned                     i;
     fanout_ref_t                 field;

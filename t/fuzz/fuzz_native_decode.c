@@ -60,7 +60,7 @@ fanout_session_may_publish(fanout_session_t *s, ngx_str_t *channel)
 
 
 ngx_uint_t
-fanout_permissions_check(fanout_permissions_t *p, ngx_uint_t ops,
+fanout_permissions_match(fanout_permissions_t *p, ngx_uint_t ops,
     ngx_str_t *channel)
 {
     return 1;
@@ -70,7 +70,7 @@ fanout_permissions_check(fanout_permissions_t *p, ngx_uint_t ops,
 ngx_uint_t
 fanout_session_may(fanout_session_t *s, ngx_uint_t ops, ngx_str_t *channel)
 {
-    return fanout_permissions_check(s->permissions, ops, channel);
+    return fanout_permissions_match(s->permissions, ops, channel);
 }
 
 
