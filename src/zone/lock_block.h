@@ -186,11 +186,11 @@ int fanout_lock_sweep(fanout_zone_t *z);
 
 /* grants: see zone/lock_grant.c */
 
-/* Tries to free blocks for the entry of a change of a lock, and an order: they
- * may be lost.  May commit, but keeps the lock of the zone. */
-void fanout_lock_room(fanout_zone_t *z);
+/* Tries to free blocks for the entries of n changes of locks, and their orders:
+ * they may be lost.  May commit, but keeps the lock of the zone. */
+void fanout_lock_room(fanout_zone_t *z, unsigned n);
 
-/* Most blocks of them. */
+/* Most blocks of one. */
 #define FANOUT_LOCK_ROOM      (2 + (FANOUT_LOCK_ENTRY + FANOUT_ENTRY_HEAD)    \
                                    / FANOUT_PAYLOAD)
 
@@ -199,13 +199,13 @@ void fanout_lock_room(fanout_zone_t *z);
 void fanout_lock_grant(fanout_zone_t *z, fanout_ref_t lock,
     fanout_ref_t claim);
 
-/* The first in line gets a lock that nobody holds, if there is one: its worker
- * gets an order.  The entry is still to be appended. */
-void fanout_lock_pass(fanout_zone_t *z, fanout_ref_t lock);
+/* The first in line whose seat is live, and whose wait is not over; 0: none. */
+fanout_ref_t fanout_lock_next(fanout_zone_t *z, fanout_ref_t lock);
 
-/* Makes a seat live that lingers: it gets the locks that it waits for and
- * nobody holds.  May commit before. */
-void fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat);
+/* A claim in line gets a lock that nobody holds, and its worker an order; the
+ * entry is still to be appended. */
+void fanout_lock_give(fanout_zone_t *z, fanout_ref_t lock,
+    fanout_ref_t claim);
 
 
 /* ends: see zone/lock_end.c */
@@ -218,9 +218,16 @@ void fanout_lock_end(fanout_zone_t *z, fanout_ref_t lock, uint8_t reason);
  * block for it. */
 void fanout_lock_tell(fanout_zone_t *z, fanout_ref_t lock, uint8_t reason);
 
+
+/* the locks of a seat: see zone/lock_seat.c */
+
 /* Ends the claims of a seat, as many as a section may take.  Returns 1 if there
  * are more, or no time is left. */
 int fanout_locks_leave(fanout_zone_t *z, fanout_ref_t seat, uint8_t reason);
+
+/* Makes a seat live that lingers: it gets the locks that it waits for and
+ * nobody holds.  May commit before. */
+void fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat);
 
 
 /* reading: see zone/lock_bytes.c */

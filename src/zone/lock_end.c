@@ -6,13 +6,13 @@
  */
 
 
-#include "zone/identity.h"
 #include "zone/lock_block.h"
 
 
 void
 fanout_lock_end(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
+    fanout_ref_t          next;
     fanout_shm_t         *shm;
     fanout_lock_block_t  *lock;
 
@@ -30,7 +30,12 @@ fanout_lock_end(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
         fanout_set(z, shm->locks_broken, shm->locks_broken + 1);
     }
 
-    fanout_lock_pass(z, ref);
+    next = fanout_lock_next(z, ref);
+
+    if (next) {
+        fanout_lock_give(z, ref, next);
+    }
+
     fanout_lock_tell(z, ref, reason);
     fanout_lock_settle(z, ref);
 }
@@ -61,32 +66,4 @@ fanout_lock_tell(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     } else {
         fanout_log_append(z, channel, &m, FANOUT_LOCK);
     }
-}
-
-
-int
-fanout_locks_leave(fanout_zone_t *z, fanout_ref_t seat, uint8_t reason)
-{
-    unsigned         n;
-    fanout_ref_t     ref;
-    fanout_claim_t  *claim;
-
-    for (n = 0; (ref = fanout_seat(z, seat)->claims) != 0; n++) {
-
-        if (n && !fanout_section_room(z)) {
-            return 1;
-        }
-
-        claim = fanout_claim(z, ref);
-
-        if (claim->held) {
-            fanout_lock_room(z);
-            fanout_lock_end(z, claim->lock, reason);
-
-        } else {
-            fanout_line_drop(z, ref);
-        }
-    }
-
-    return n && !fanout_section_room(z);
 }

@@ -54,7 +54,7 @@ fanout_lock_sweep(fanout_zone_t *z)
                 fanout_claim_refile(z, ref);
 
             } else if (claim->held) {
-                fanout_lock_room(z);
+                fanout_lock_room(z, 1);
                 fanout_lock_end(z, claim->lock, FANOUT_LOCK_EXPIRED);
 
             } else {

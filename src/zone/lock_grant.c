@@ -11,25 +11,11 @@
 #include "zone/slot.h"
 
 
-static fanout_ref_t lock_next(fanout_zone_t *z, fanout_ref_t lock);
-static void lock_give(fanout_zone_t *z, fanout_ref_t lock,
-    fanout_ref_t claim);
 static void lock_order(fanout_zone_t *z, fanout_ref_t seat);
-static void lock_room(fanout_zone_t *z, unsigned n);
-static int lock_vacant(fanout_zone_t *z, fanout_ref_t ref);
 
 
 void
-fanout_lock_room(fanout_zone_t *z)
-{
-    lock_room(z, 1);
-}
-
-
-/* The same for n entries. */
-
-static void
-lock_room(fanout_zone_t *z, unsigned n)
+fanout_lock_room(fanout_zone_t *z, unsigned n)
 {
     if (z->shm->heap.nfree < n * FANOUT_LOCK_ROOM) {
         fanout_commit(z);
@@ -65,23 +51,8 @@ fanout_lock_grant(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t claim)
 }
 
 
-void
-fanout_lock_pass(fanout_zone_t *z, fanout_ref_t lock)
-{
-    fanout_ref_t  next;
-
-    next = lock_next(z, lock);
-
-    if (next) {
-        lock_give(z, lock, next);
-    }
-}
-
-
-/* the first in line whose seat is live, and whose wait is not over; 0: none */
-
-static fanout_ref_t
-lock_next(fanout_zone_t *z, fanout_ref_t lock)
+fanout_ref_t
+fanout_lock_next(fanout_zone_t *z, fanout_ref_t lock)
 {
     fanout_ref_t     ref;
     fanout_claim_t  *claim;
@@ -101,10 +72,8 @@ lock_next(fanout_zone_t *z, fanout_ref_t lock)
 }
 
 
-/* Grants a lock to a claim in line. */
-
-static void
-lock_give(fanout_zone_t *z, fanout_ref_t lock, fanout_ref_t claim)
+void
+fanout_lock_give(fanout_zone_t *z, fanout_ref_t lock, fanout_ref_t claim)
 {
     fanout_line_leave(z, claim);
     fanout_lock_grant(z, lock, claim);
@@ -134,49 +103,4 @@ lock_order(fanout_zone_t *z, fanout_ref_t seat)
         fanout_order_send(z, e->slot, FANOUT_ORDER_GRANTED, s->client, local,
                           0, 0);
     }
-}
-
-
-void
-fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat)
-{
-    unsigned         n;
-    fanout_ref_t     ref;
-    fanout_claim_t  *claim;
-
-    for (n = 0, ref = fanout_seat(z, seat)->claims; ref;
-         ref = fanout_claim(z, ref)->seat_next)
-    {
-        z->heap.work++;
-        n += lock_vacant(z, ref);
-    }
-
-    lock_room(z, n);
-
-    fanout_seat_revive(z, seat);
-
-    for (ref = n ? fanout_seat(z, seat)->claims : 0; ref;
-         ref = claim->seat_next)
-    {
-        claim = fanout_claim(z, ref);
-
-        if (lock_vacant(z, ref)) {
-            lock_give(z, claim->lock, ref);
-            fanout_lock_tell(z, claim->lock, 0);
-        }
-    }
-}
-
-
-/* Whether a claim in line is to a lock that nobody holds. */
-
-static int
-lock_vacant(fanout_zone_t *z, fanout_ref_t ref)
-{
-    fanout_claim_t  *claim;
-
-    claim = fanout_claim(z, ref);
-
-    return !claim->held && !fanout_claim_over(z, ref)
-           && fanout_lock(z, claim->lock)->holder == 0;
 }

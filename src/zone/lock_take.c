@@ -165,7 +165,7 @@ take_ready(fanout_zone_t *z, take_t *t, uint32_t ref,
         }
 
         if (t->a.lock && fanout_lock_over(z, fanout_lock(z, t->a.lock))) {
-            fanout_lock_room(z);
+            fanout_lock_room(z, 1);
             fanout_lock_end(z, t->a.lock, FANOUT_LOCK_EXPIRED);
             fanout_commit(z);
             continue;
@@ -480,7 +480,7 @@ fanout_lock_drop(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
 
     (void) fanout_enter(z);
 
-    fanout_lock_room(z);
+    fanout_lock_room(z, 1);
 
     rc = fanout_lock_claimant(z, c, ref, id, name, &a);
     lock = a.lock ? fanout_lock(z, a.lock) : NULL;

@@ -364,7 +364,7 @@ set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     r->unchanged = rc == FANOUT_ZONE_AGAIN;
 
     if (r->unchanged && plan.set->release.len) {
-        fanout_lock_room(z);
+        fanout_lock_room(z, 1);
         fanout_lock_release(z, plan.channel, &plan.set->release);
     }
 
