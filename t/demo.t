@@ -294,7 +294,7 @@ subtest 'code' => sub {
 # but for what workers took with them
 
 for my $tab (qw( ann bob )) {
-    my @errors = grep { !/WebSocket connection|ERR_CONNECTION|ERR_EMPTY/ }
+    my @errors = grep { !/WebSocket connection|net::ERR_/ }
                  @{ $tabs->errors($tab) };
     is_deeply(\@errors, [], "nothing in the console of $tab");
 }
