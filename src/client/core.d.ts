@@ -266,6 +266,8 @@ export class Presence implements Iterable<[string, Member]> {
     on<E extends keyof PresenceEvents>(
         event: E, listener: (value: PresenceEvents[E]) => unknown): Off;
     enter(data?: unknown): void;
+    /** enter() until all who called it have called what it returned */
+    use(data?: unknown): Off;
     setState(state: "active" | "idle"): void;
     leave(): void;
     get(name: string): Member | undefined;

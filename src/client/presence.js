@@ -7,13 +7,16 @@
  * told in the same way; the reason of such a leave is "unknown".
  *
  * enter(data) makes this client a member, also again after each break, until
- * leave() or the channel is left.
+ * leave() or the channel is left. use(data) does so until the function that it
+ * returns is called by all who did.
  */
 
 import { View } from "./view.js";
 
 const nameOf = ({ client, key }) => key === undefined ? client
                                                       : client + "/" + key;
+
+const LEAVE = 1000;                 /* ms: a page may draw a part anew */
 
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
@@ -27,6 +30,8 @@ export class Presence extends View {
     #sent;                          /* what the join had of it */
     #state;
     #end;                           /* of the use by being a member */
+    #uses = 0;
+    #leaving;
 
     constructor(channel, hub) {
         const members = new Map();
@@ -57,6 +62,25 @@ export class Presence extends View {
             this.#sent = data;
             this.#tell({ data });
         }
+    }
+
+    /* For parts of a page, which come and go. The last data counts. */
+
+    use(data) {
+        const { host } = this.#hub;
+        let ended = false;
+
+        this.#uses++;
+        host.clearTimeout(this.#leaving);
+        this.enter(data);
+
+        return () => {
+            if (!ended && --this.#uses === 0) {
+                this.#leaving = host.setTimeout(() => this.leave(), LEAVE);
+            }
+
+            ended = true;
+        };
     }
 
     /* "active" or "idle" */

@@ -1,6 +1,9 @@
 /* What an application may write; tsc reads it, nobody runs it. */
 
 import { Fanout, FanoutError, type Message } from "../../src/client/fanout.js";
+import { useChannel, usePresence } from "../../src/client/react/index.js";
+import { channelStore } from "../../src/client/svelte/index.js";
+import { useRecord } from "../../src/client/vue/index.js";
 
 interface Chat { text: string }
 
@@ -75,4 +78,21 @@ async function main(): Promise<void> {
     hub.close();
 }
 
+function parts(): void {
+    const { messages, publish } = useChannel<Chat>(hub, "room:1", { limit: 9 });
+    const [member] = usePresence(hub, "room:1", { color: "red" });
+    const { fields, set } = useRecord<Chat>(hub, () => "table:1", "r1");
+    const off = channelStore<Chat>(hub, "room:1").subscribe(
+        ({ messages: [first] }) => console.log(first?.data.text));
+
+    publish({ text: messages[0].data.text });
+    set({ text: fields.value?.text });
+    console.log(member.user);
+    off();
+
+    /* @ts-expect-error presence is usePresence() */
+    useChannel(hub, "room:1", { presence: {} });
+}
+
 main();
+parts();
