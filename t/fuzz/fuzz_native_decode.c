@@ -1,5 +1,6 @@
 /* sources: src/base/base64.c src/base/id.c src/base/json*.c src/base/name.c */
 /* sources: src/base/utf8.c src/dialect/native_*.c t/unit/nginx.c */
+/* sources: src/hub/record_decode.c */
 /* libs: -lyajl -no-pie -Wl,--unresolved-symbols=ignore-all */
 /* cflags: @nginx@ -fno-pie */
 
@@ -13,8 +14,9 @@
  * also of a command that is refused, and a refusal has a text.  The same bytes
  * at another place, decoded into other memory, come to the same.
  *
- * All that commands do is linked, without what they call: of that only the
- * publish is there, for the messages that it is given.
+ * All that commands do is linked, without what they call: of that only what a
+ * publish and a set call is there, for the messages and the changes that they
+ * are given.
  */
 
 
@@ -22,11 +24,14 @@
 #include "base/id.h"
 #include "dialect/native.h"
 #include "hook/hook.h"
+#include "hub/locks.h"
+#include "hub/records.h"
 #include "session/members.h"
 
 
 #define COMMANDS  8
 #define BATCH     16
+#define LOCKS     60000                 /* ms */
 
 #define must(cond)  do { if (!(cond)) abort(); } while (0)
 
@@ -40,6 +45,8 @@ typedef struct {
     fanout_command_t       cmd;
     fanout_zone_message_t  messages[BATCH];
     ngx_uint_t             n;
+    fanout_zone_change_t   changes[FANOUT_ZONE_FIELDS];
+    ngx_uint_t             nchanges;
 } decoded_t;
 
 
@@ -47,6 +54,7 @@ static fanout_hub_t        hub;
 static uint64_t            counters[FANOUT_NCOUNTERS];
 static fanout_loc_conf_t   conf;
 static fanout_session_t    session;
+static fanout_native_part_t  part;
 static decoded_t          *published;           /* NULL: it is not asked for */
 
 
@@ -131,6 +139,50 @@ fanout_hub_publish(fanout_hub_t *h, ngx_str_t *channel,
 }
 
 
+/* what a set calls, and the longest time of a lock */
+
+ngx_uint_t
+fanout_records_served(fanout_hub_t *h, ngx_str_t *channel)
+{
+    return 1;
+}
+
+
+ngx_uint_t
+fanout_meter_answers(fanout_session_t *s, fanout_limited_t *limited)
+{
+    return 1;
+}
+
+
+fanout_error_e
+fanout_records_set(fanout_hub_t *h, ngx_str_t *channel,
+    fanout_zone_set_t *set, fanout_zone_set_result_t *r,
+    fanout_records_t **conflicts)
+{
+    static fanout_records_t  none;
+
+    must(set->n <= FANOUT_ZONE_FIELDS);
+    must(set->mode == FANOUT_OVERWRITE || published->cmd.u.record.base >= 0);
+
+    memcpy(published->changes, set->changes,
+           set->n * sizeof(fanout_zone_change_t));
+    published->nchanges = set->n;
+
+    memset(r, 0, sizeof(fanout_zone_set_result_t));
+    *conflicts = &none;
+
+    return FANOUT_E_NONE;
+}
+
+
+uint32_t
+fanout_locks_served(fanout_hub_t *h, ngx_str_t *channel)
+{
+    return LOCKS;
+}
+
+
 static void *
 alloc(size_t size)
 {
@@ -157,6 +209,7 @@ decode(decoded_t *d, const fanout_json_t *object, ngx_uint_t deep, int fill)
     d->data = alloc(object->len);
     d->len = object->len;
     d->n = 0;
+    d->nchanges = 0;
     memcpy(d->data, object->data, object->len);
 
     copy.data = d->data;
@@ -169,23 +222,6 @@ decode(decoded_t *d, const fanout_json_t *object, ngx_uint_t deep, int fill)
     if (d->rc == FANOUT_E_NONE) {
         d->rc = fanout_native_decode(&session, &d->cmd);
     }
-}
-
-
-/* What a publish is made of; no reply without an id. */
-
-static void
-publish(decoded_t *d)
-{
-    size_t  len;
-
-    len = d->cmd.id.len;
-    d->cmd.id.len = 0;
-
-    published = d;
-    d->rc = d->cmd.def->run(&session, &d->cmd);
-
-    d->cmd.id.len = len;
 }
 
 
@@ -429,6 +465,88 @@ messages_hold(const decoded_t *d)
 }
 
 
+/* The names of all fields differ. */
+
+static void
+changes_hold(const decoded_t *d)
+{
+    u_char                      *buf;
+    ngx_uint_t                   i, k;
+    fanout_json_t                value;
+    const fanout_zone_change_t  *c;
+
+    for (i = 0; i < d->nchanges; i++) {
+        c = &d->changes[i];
+
+        must(c->name.len);
+        label_holds(d, &c->name);
+
+        for (k = 0; k < i; k++) {
+            must(c->name.len != d->changes[k].name.len
+                 || memcmp(c->name.data, d->changes[k].name.data, c->name.len)
+                    != 0);
+        }
+
+        if (c->op == FANOUT_FIELD_SET) {
+            must(c->value.len);
+            json_holds(d, &c->value, d->len);
+
+        } else if (c->op == FANOUT_FIELD_APPEND) {
+            must(c->value.len && inside(d, c->value.data, c->value.len));
+
+            buf = alloc(c->value.len + 2);
+            buf[0] = '[';
+            memcpy(buf + 1, c->value.data, c->value.len);
+            buf[c->value.len + 1] = ']';
+            must(fanout_json_check(buf, c->value.len + 2,
+                                   FANOUT_JSON_DEPTH + 1, &value, NULL)
+                 == FANOUT_JSON_ARRAY);
+            free(buf);
+
+        } else {
+            must(c->op == FANOUT_FIELD_UNSET && c->value.len == 0);
+        }
+    }
+}
+
+
+static void
+record_holds(const decoded_t *d, const fanout_record_cmd_t *c)
+{
+    must(c->id.len);
+    label_holds(d, &c->id);
+    label_holds(d, &c->key);
+
+    must(c->base >= -1);
+    must(c->mode <= FANOUT_REJECT + 1);
+    must(c->n <= FANOUT_ZONE_FIELDS);
+    must(c->token <= INT64_MAX);
+    must(c->release.len <= FANOUT_NAME);
+    must(inside(d, c->release.data, c->release.len));
+}
+
+
+static void
+get_holds(const decoded_t *d, const fanout_get_cmd_t *c)
+{
+    label_holds(d, &c->id);
+    label_holds(d, &c->prefix);
+    must(c->cursor <= 999999999);
+}
+
+
+static void
+lock_holds(const decoded_t *d, const fanout_lock_cmd_t *c)
+{
+    must(c->name.len && c->name.len <= FANOUT_NAME);
+    must(inside(d, c->name.data, c->name.len));
+    json_holds(d, &c->data, FANOUT_ZONE_LOCK_DATA);
+    must(c->ttl <= LOCKS);
+    must(c->wait <= FANOUT_ZONE_LOCK_TIME);
+    must(c->token <= INT64_MAX);
+}
+
+
 static void
 decoded_holds(const decoded_t *d)
 {
@@ -460,11 +578,50 @@ decoded_holds(const decoded_t *d)
         position_holds(&cmd->u.history.since);
         must(cmd->u.history.limit >= -1
              && cmd->u.history.limit <= (ngx_int_t) conf.history);
+        label_holds(d, &cmd->u.history.record);
 
     } else if (op == &fanout_native_op_presence) {
         label_holds(d, &cmd->u.presence.key);
         json_holds(d, &cmd->u.presence.data.data, conf.presence_size);
+
+    } else if (op == &fanout_native_op_set || op == &fanout_native_op_delete) {
+        record_holds(d, &cmd->u.record);
+
+    } else if (op == &fanout_native_op_get) {
+        get_holds(d, &cmd->u.get);
+
+    } else if (op == &fanout_native_op_lock || op == &fanout_native_op_unlock) {
+        lock_holds(d, &cmd->u.lock);
     }
+}
+
+
+/* What a publish or a set is made of; no reply without an id. */
+
+static void
+run(decoded_t *d)
+{
+    size_t  len;
+
+    if (d->rc != FANOUT_E_NONE) {
+        return;
+    }
+
+    decoded_holds(d);
+
+    if (d->cmd.def != &fanout_native_op_publish
+        && d->cmd.def != &fanout_native_op_set)
+    {
+        return;
+    }
+
+    len = d->cmd.id.len;
+    d->cmd.id.len = 0;
+
+    published = d;
+    d->rc = d->cmd.def->run(&session, &d->cmd);
+
+    d->cmd.id.len = len;
 }
 
 
@@ -529,6 +686,9 @@ same(const decoded_t *a, const decoded_t *b)
         must(a->n == b->n);
         same_words(a, b, a->messages, b->messages,
                    a->n * sizeof(fanout_zone_message_t));
+        must(a->nchanges == b->nchanges);
+        same_words(a, b, a->changes, b->changes,
+                   a->nchanges * sizeof(fanout_zone_change_t));
     }
 }
 
@@ -544,7 +704,9 @@ command_holds(const fanout_json_t *object, ngx_uint_t deep)
     b = alloc(sizeof(decoded_t));
 
     decode(a, object, deep, 0xa5);
+    run(a);
     decode(b, object, deep, 0x5a);
+    run(b);
 
     id = first(object, "id");
     op = first(object, "op");
@@ -560,13 +722,8 @@ command_holds(const fanout_json_t *object, ngx_uint_t deep)
          || a->rc == FANOUT_E_UNKNOWN_OP);
 
     if (a->rc == FANOUT_E_NONE) {
-        decoded_holds(a);
-    }
-
-    if (a->rc == FANOUT_E_NONE && a->cmd.def == &fanout_native_op_publish) {
-        publish(a);
-        publish(b);
         messages_hold(a);
+        changes_hold(a);
     }
 
     if (a->rc != FANOUT_E_NONE) {
@@ -598,6 +755,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     conf.batch = BATCH;
     session.conf = &conf;
     session.hub = &hub;
+    session.dialect_part = &part;
     hub.counters = counters;
 
     type = fanout_json_levels(data, size, &value, &levels, &err);

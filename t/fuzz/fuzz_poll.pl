@@ -106,6 +106,7 @@ my @acts = (
     (sub { my $s = any(); $fuzz->write($s, requests()) if $s }) x 2,
     (sub { my $s = any(); $fuzz->read_some($s) if $s }) x 4,
     (sub { $fuzz->publish }) x 2,
+    (sub { $fuzz->join_and_post(1 + $fuzz->below(12)) }) x 2,
     sub { $fuzz->pause },
     sub { $fuzz->close_some(1 + $fuzz->below(3)) },
     sub {

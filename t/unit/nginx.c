@@ -37,6 +37,24 @@ ngx_palloc(ngx_pool_t *pool, size_t size)
 }
 
 
+ngx_int_t
+ngx_atoi(u_char *line, size_t n)
+{
+    ngx_int_t  value;
+
+    for (value = 0; n; n--, line++) {
+        if (*line < '0' || *line > '9' || value > NGX_MAX_INT_T_VALUE / 10 - 1)
+        {
+            return NGX_ERROR;
+        }
+
+        value = value * 10 + *line - '0';
+    }
+
+    return value;
+}
+
+
 u_char * ngx_cdecl
 ngx_sprintf(u_char *buf, const char *fmt, ...)
 {
@@ -76,7 +94,7 @@ ngx_snprintf(u_char *buf, size_t max, const char *fmt, ...)
 }
 
 
-/* %xL, %uL, %ui, %d, %s and %V; anything else ends the test */
+/* %xL, %uL, %L, %ui, %d, %s, %*s and %V; anything else ends the test */
 
 u_char *
 ngx_vslprintf(u_char *p, u_char *last, const char *fmt, va_list args)
@@ -101,6 +119,15 @@ ngx_vslprintf(u_char *p, u_char *last, const char *fmt, va_list args)
         } else if (*fmt == 's') {
             text.data = va_arg(args, u_char *);
             text.len = strlen((char *) text.data);
+
+        } else if (fmt[0] == '*' && fmt[1] == 's') {
+            fmt++;
+            text.len = va_arg(args, size_t);
+            text.data = va_arg(args, u_char *);
+
+        } else if (*fmt == 'L') {
+            text.len = snprintf(number, sizeof(number), "%lld",
+                                (long long) va_arg(args, int64_t));
 
         } else if (*fmt == 'd') {
             text.len = snprintf(number, sizeof(number), "%d",

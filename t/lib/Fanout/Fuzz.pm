@@ -30,7 +30,8 @@ round, so that FUZZ_SEED=that FUZZ_TIME=1 begins with it.
 
 C<connect> opens a connection, C<write> sends to it, in pieces now and then, what
 it takes, C<read_some> reads what is there, and C<close_some> ends some of
-C<sockets>, in one way or another. C<token> gives a resume
+C<sockets>, in one way or another. C<join_and_post> is a client that works with
+records and locks, and leaves the answers. C<token> gives a resume
 token that some client was told, C<path> a target.
 
 =cut
@@ -47,7 +48,8 @@ use Fanout::JSON ();
 use Fanout::Nginx;
 
 
-my @channels = (qw( a b c full open summary one two ), 'user:ann:x');
+my @channels = (qw( a b c full open summary one two ), 'user:ann:x',
+                ('guarded') x 5);
 
 
 sub new {
@@ -111,8 +113,12 @@ END
                     fanout_channel hooked * history=10;
                     fanout_channel app summary presence=summary;
                     fanout_channel app one presence=on members=1;
+                    fanout_channel app guarded history=20 presence=on
+                        records=full locks=2s guard=on fields=5 record=4k
+                        records_max=9 records_ttl=2s;
                     fanout_channel app open history=10 publish=any;
-                    fanout_channel app * history=20 presence=on batch=20ms;
+                    fanout_channel app * history=20 presence=on batch=20ms
+                        records=old locks=1s;
                     proxy_cache_path %%DIR%%/cache keys_zone=files:1m;',
         server  => 'fanout_hook hooked /hook publish timeout=200ms;'
                    . $locations,
@@ -329,10 +335,94 @@ sub command {
         '{"op":"members","channel":"%s"%s}',
         '{"op":"presence","channel":"%s","key":"k","data":{"x":1}%s}',
         '{"op":"presence","channel":"%s","data":null%s}',
+        $self->record_command,
+        $self->lock_command,
         '{"op":"nonsense","channel":"%s"%s}',
         '{"op":"ping","x":"%s"%s}',
         '%s%s{{{',
     ), $channel, $id;
+}
+
+
+# of a few records and fields, so that they meet
+
+sub record_command {
+    my ($self) = @_;
+
+    my $record = ',"record":"r' . $self->below(3) . '"';
+    my $base   = $self->one_of('', ',"base":' . $self->below(9));
+    my $rest   = $base . $self->one_of('', '', ',"key":"k"', ',"token":7',
+                                       ',"release":"r1.f0"',
+                                       ',"mode":"overwrite"',
+                                       ',"create":true');
+    my $field  = '"f' . $self->below(7) . '"';
+    my $text   = '"' . 'x' x $self->below(3000) . '"';
+
+    return '{"op":' . $self->one_of(
+        qq("set","channel":"%s"$record$rest,"set":{$field:$text}%s}),
+        qq("set","channel":"%s"$record$rest,"set":{$field:[1],"f9":2}%s}),
+        qq("set","channel":"%s"$record$rest,"append":{$field:[1,$text]}%s}),
+        qq("set","channel":"%s"$record$rest,"unset":[$field]%s}),
+        qq("delete","channel":"%s"$record$base%s}),
+        qq("get","channel":"%s"$record,"versions":true%s}),
+        '"get","channel":"%s","prefix":"r","cursor":"0"%s}',
+        '"get","channel":"%s","all":true,"locks":true%s}',
+        qq("history","channel":"%s"$record,"limit":5%s}),
+        '"join","channel":"%s","want":["records","locks"]%s}',
+    );
+}
+
+
+sub lock_command {
+    my ($self) = @_;
+
+    my $name = ',"name":"r' . $self->below(3)
+               . $self->one_of('', '.f0', '.f1') . '"';
+
+    return '{"op":' . $self->one_of(
+        qq("lock","channel":"%s"$name%s}),
+        qq("lock","channel":"%s"$name,"ttl":300,"wait":500%s}),
+        qq("lock","channel":"%s"$name,"wait":2000,"data":{"x":1}%s}),
+        qq("unlock","channel":"%s"$name%s}),
+        qq("unlock","channel":"%s"$name,"token":5%s}),
+    );
+}
+
+
+# A client that does all right: it has an event stream, and posts what may be
+# done to records and locks.
+
+sub join_and_post {
+    my ($self, $n) = @_;
+
+    my $s   = $self->connect('PORT') or return;
+    my $all = '';
+
+    $self->write($s, "GET /rt?session=1&channel=guarded HTTP/1.1\r\nHost: x\r\n"
+                     . "Accept: text/event-stream\r\n"
+                     . "X-Requested-With: x\r\n\r\n");
+
+    for (1 .. 20) {
+        sleep 0.002;
+        $all .= $self->read_some($s);
+        last if $all =~ /"resume":"(r_[0-9a-f]{48})"/;
+    }
+
+    my ($token) = $all =~ /"resume":"(r_[0-9a-f]{48})"/ or return;
+
+    $s = $self->connect('PORT') or return;
+
+    for (1 .. $n) {
+        my $body = sprintf $self->one_of($self->record_command,
+                                         $self->lock_command),
+                           'guarded', ',"id":1';
+
+        $self->write($s, "POST /rt HTTP/1.1\r\nHost: x\r\n"
+                         . "X-Requested-With: x\r\nFanout-Resume: $token\r\n"
+                         . "Content-Type: application/json\r\n"
+                         . 'Content-Length: ' . length($body)
+                         . "\r\n\r\n$body");
+    }
 }
 
 
