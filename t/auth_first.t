@@ -511,6 +511,25 @@ subtest 'a backend that takes its time' => sub {
 };
 
 
+subtest 'who begins with it is shut out as others are' => sub {
+    my %shut = (
+        user   => sub { $http->put("/fanout/denials/user:$_[0]?for=60", '') },
+        token  => sub { $http->put("/fanout/denials/token:$_[0]?for=60", '') },
+        tokens => sub { $http->post("/fanout/users/$_[0]/revoke", '') },
+    );
+
+    for my $kind (sort keys %shut) {
+        my $user = "shut-$kind";
+        my $s = unproved('/rt');
+
+        ok(prove($s, { sub => $user, jti => $user, iat => CORE::time() - 10 })->{ok},
+           'it begins');
+        is($shut{$kind}->($user)->{status}, 200, $kind);
+        is($s->wait_close(5), 4403, 'it ends');
+    }
+};
+
+
 subtest 'what operators see' => sub {
     ok(Fanout::Nginx::wait_for(sub { sessions() == 0 }, 20), 'none is left');
 

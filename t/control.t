@@ -217,6 +217,29 @@ subtest 'others see it leave at once' => sub {
 };
 
 
+# The worker of the client is stopped: it finds the command before the denial.
+
+subtest 'nor is done what it had sent' => sub {
+    my ($one, $two) = $nginx->worker_pids;
+    my $c = $nginx->native(path => '/rt?user=sent', worker => $one);
+    my $other = $nginx->http(worker => $two);
+
+    $c->ok('publish', channel => 'sent', data => 1);
+
+    kill STOP => $one;
+    Fanout::Nginx::wait_for(sub { Fanout::Nginx::halted($one) }, 5);
+    $c->send_cmd('publish', channel => 'sent', data => 2);
+    my $status = $other->request(PUT => '/api/denials/user:sent?for=60')->{status};
+    kill CONT => $one;
+
+    is($status, 200, 'it is denied');
+    is($c->wait_close(5), 4403, 'and closed');
+    is(join(' ', map { $_->{data} }
+            @{ $other->request(GET => '/api/channels/sent/messages')->json->{messages} }),
+       '1', 'nothing more is published');
+};
+
+
 subtest 'a client, an address' => sub {
     my $c = $nginx->native(path => '/rt?user=cl');
     my $same = $nginx->native(path => '/rt?user=cl');
@@ -459,6 +482,12 @@ subtest 'many at once' => sub {
     my @c = map { $nginx->native(path => "/rt?user=many$_", worker => $one) } 0, 127;
     my $other = $nginx->http(worker => $two);
 
+    my $told = $nginx->native(path => '/jwt', worker => $one, token => token({
+        sub => 'told', iat => CORE::time() - 10, exp => CORE::time() + 3600 }));
+
+    $other->request(POST => '/api/users/told/reauthorize?within=60000');
+    ok($told->next_where(sub { $_[0]{expiring} }, 5), 'one has to renew');
+
     # it sees all of them at a time
 
     kill STOP => $one;
@@ -473,6 +502,9 @@ subtest 'many at once' => sub {
     kill CONT => $one;
 
     is($_->wait_close(5), 4403, 'the first and the last') for @c;
+    ok($told->ok('ping'), 'another goes on');
+    ok(!$told->next_where(sub { $_[0]{expiring} }, 0.1),
+       'and has no more time than it was told');
 
     my $status = $http->get('/status')->json;
     cmp_ok($status->{counters}{denied}, '>', 5, 'counted');
