@@ -1,17 +1,16 @@
 /*
- * A shared table over the native protocol of nginx-fanout (docs/protocol.md,
- * docs/records.md).  A row is a record, a cell is a field of it.
+ * A shared table over the client of nginx-fanout (docs/client.md).  A row is a
+ * record, a cell is a field of it.
  *
  * Who edits a cell holds the lock "row.field" meanwhile.  A change names the
  * version that its author had seen: what others have changed since in other
  * cells is merged, what they have changed in the same cell is told, and nothing
- * is overwritten unseen.  Changes made offline are sent with the versions of
- * then, as one array.
+ * is overwritten unseen.  The client keeps changes made offline.
  */
 
-"use strict";
+import { Fanout } from "./client/fanout.js";
+import { Network } from "./network.js";
 
-const channel = "table:demo";
 const fields = ["task", "who", "state"];
 const ttl = 20000;                      // ms that a lock lasts, if not renewed
 
@@ -20,21 +19,15 @@ const first = [["Write the docs", "", "open"], ["Mend the bug", "", "open"],
 
 const $ = (id) => document.getElementById(id);
 
-let socket = null;
-let client = null;                      // our public id
-let token = null;                       // secret: who has it is us
-let position = null;                    // { epoch, offset } last seen
-let offline = false;                    // on purpose
-let attempts = 0;
-let asked = 0;                          // for the ids of commands
+const network = new Network(wire);
+let hub;
+let table;                              // the channel
 let editing = null;                     // { row, field, base, was, lock }
 
-const rows = new Map();                 // by id: { version, fields }
-const gone = new Map();                 // by id: version of the delete
-const locks = new Map();                // by name: what was told of it
-const unsent = new Map();               // by cell: a change without a reply
-const waiting = new Map();              // by id of a command: its reply's use
-const conflicts = new Map();            // by cell: what to decide
+const watched = new Set();              // rows whose conflicts we hear
+const made = new Set();                 // rows that this tab is making
+const unsent = new Map();               // cell: changes on their way
+const conflicts = new Map();            // cell: what to decide
 
 
 // connecting
@@ -42,353 +35,164 @@ const conflicts = new Map();            // by cell: what to decide
 function connect() {
     const url = new URL("realtime", location.href);
 
-    url.protocol = url.protocol.replace("http", "ws");
     url.search = "?user=" + encodeURIComponent(name());
+    watched.clear();
 
-    show("connecting", token ? "reconnecting" : "connecting");
+    hub = new Fanout(url, network.options);
+    table = hub.channel("table:demo");
 
-    const ws = socket = new WebSocket(url,
-        token ? ["fanout.v1", "fanout.resume." + token] : ["fanout.v1"]);
-
-    ws.onmessage = (e) => {
-        if (ws === socket) {
-            wire("in", e.data);
-            [].concat(JSON.parse(e.data)).forEach(receive);
+    hub.on("state", show);
+    table.on("state", show);
+    table.on("error", ({ code, message }) => note(code + ": " + message));
+    table.records.on("change", draw);
+    table.locks.on("change", draw);
+    table.join().then(() => {
+        if (table.records.size === 0) {
+            first.forEach((cells, i) => create("row-" + (i + 1), cells));
         }
-    };
-
-    ws.onclose = () => {
-        if (ws === socket) {
-            lost();
-        }
-    };
+    }, () => {});
+    show();
 }
 
-function lost() {
-    const after = Math.min(10000, 250 * 2 ** attempts++)
-                  * (0.5 + Math.random());
-
-    socket = null;
-    waiting.clear();
-    locks.clear();
-    show("cut", "cut, back in " + Math.ceil(after / 1000) + " s");
-    setTimeout(() => offline || socket || connect(), after);
-    draw();
+function offline() {
+    return network.mode === "down";
 }
-
-// 4000 is an end that the server doesn't take for a goodbye
 
 function toggle() {
-    offline = !offline;
-    $("offline").textContent = offline ? "Come back" : "Go offline";
+    network.set(offline() ? "up" : "down");
+    $("offline").textContent = offline() ? "Come back" : "Go offline";
 
-    if (!offline) {
-        connect();
-        return;
+    if (offline()) {
+        note("You are offline. What you change is sent when you come back.");
+
+    } else {
+        hub.reconnect();
     }
 
-    const ws = socket;
-
-    socket = null;
-    waiting.clear();
-    locks.clear();
-
-    if (ws) {
-        ws.close(4000, "offline");
-    }
-
-    show("cut", "offline");
-    note("You are offline. What you change is sent when you come back.");
+    show();
     draw();
-}
-
-function joined(ok) {
-    position = { epoch: ok.epoch, offset: ok.offset };
-
-    (ok.messages || []).forEach(entry);
-    (ok.locks || []).forEach((l) => locks.set(l.name, l));
-    show("connected", "connected");
-    draw();
-
-    if (rows.size === 0 && gone.size === 0) {
-        first.forEach((cells, i) => create("row-" + (i + 1), cells));
-    }
-
-    if (unsent.size) {
-        note(unsent.size === 1 ? "Your change is sent."
-             : "Your " + unsent.size + " changes are sent.");
-        send([...unsent.values()].map(command));
-    }
-}
-
-function join() {
-    call({ op: "join", channel, want: ["records", "locks"],
-           ...position && { since: position } }, (reply) => {
-        const { ok, error } = reply;
-
-        if (error) {
-            note(error.code + ": " + error.message);
-            return;
-        }
-
-        if (!ok.recovered) {
-            rows.clear();
-            gone.clear();
-            reply.parts.concat(ok).forEach((part) => {
-                Object.entries(part.records || {})
-                    .forEach(([id, r]) => rows.set(id, r));
-            });
-        }
-
-        locks.clear();
-        reply.parts.forEach((part) => {
-            (part.messages || []).forEach(entry);
-            (part.locks || []).forEach((l) => locks.set(l.name, l));
-        });
-        joined(ok);
-    });
-}
-
-
-// talking
-
-function send(commands) {
-    const text = JSON.stringify(commands);
-
-    wire("out", text);
-    socket.send(text);
-}
-
-function listen(use) {
-    const id = ++asked;
-
-    waiting.set(id, { use, parts: [] });
-
-    return id;
-}
-
-function call(command, use) {
-    if (socket && socket.readyState === 1) {
-        send({ id: listen(use), ...command });
-    }
-}
-
-function receive(frame) {
-    const waits = waiting.get(frame.id);
-
-    if (frame.welcome) {
-        client = frame.welcome.client;
-        token = frame.welcome.resume;
-        attempts = 0;
-        join();
-
-    } else if (waits && frame.part) {
-        waits.parts.push(frame.part);
-
-    } else if (waits) {
-        waiting.delete(frame.id);
-        waits.use({ ...frame, parts: waits.parts });
-
-    } else if (frame.gap || frame.reset) {
-        // what was missed is read again
-        position = null;
-        join();
-
-    } else if (frame.closing && frame.closing.reconnect) {
-        const ws = socket;
-
-        lost();
-        ws.close(4000);
-
-    } else if (frame.channel === channel && frame.offset) {
-        position.offset = frame.offset;
-
-        if (frame.lock) {
-            locked(frame.lock);
-
-        } else {
-            entry(frame);
-        }
-
-        draw();
-    }
 }
 
 
 // rows
 
-// an entry whose version is not above that of the row changes nothing
-
-function entry(e) {
-    const row = rows.get(e.record);
-
-    if (!e.record
-        || e.version <= (row ? row.version : gone.get(e.record) || 0))
-    {
-        return;
-    }
-
-    if (e.deleted) {
-        rows.delete(e.record);
-        gone.set(e.record, e.version);
-        return;
-    }
-
-    const now = { ...row && !e.created && row.fields, ...e.set };
-
-    (e.unset || []).forEach((f) => delete now[f]);
-    rows.set(e.record, { version: e.version, fields: now });
-
-    if (!e.from || e.from.client !== client) {
-        Object.keys(e.set || {}).forEach((f) => fresh(e.record, f));
-    }
+function create(row, cells) {
+    made.add(row);
+    watch(row);
+    table.record(row)
+        .set(Object.fromEntries(fields.map((f, i) => [f, cells[i]])),
+             { create: true })
+        .catch(() => {})                // another tab was faster
+        .finally(() => made.delete(row));
 }
 
-function create(row, cells) {
-    call({ op: "set", channel, record: row, base: 0, mode: "reject",
-           set: Object.fromEntries(fields.map((f, i) => [f, cells[i]])) },
-         () => {});
+function watch(row) {
+    if (!watched.has(row)) {
+        watched.add(row);
+        table.record(row).on("conflict", (c) => made.has(row)
+                                                || conflict(row, c));
+    }
 }
 
 function value(row, field) {
-    const change = unsent.get(row + "." + field);
-    const has = rows.get(row);
+    const has = table.records.get(row);
 
-    return change ? change.value
-                  : String(has && has.fields[field] || "");
+    return String(has && has.fields[field] || "");
 }
 
-function cell(row, field) {
-    return document.querySelector(
-        `td[data-cell="${CSS.escape(row + "." + field)}"]`);
-}
-
-function fresh(row, field) {
-    const td = cell(row, field);
-
-    if (td) {
-        td.classList.remove("fresh");
-        td.getBoundingClientRect();     // so that it begins anew
-        td.classList.add("fresh");
-    }
+function fresh(td) {
+    td.classList.remove("fresh");
+    td.getBoundingClientRect();         // so that it begins anew
+    td.classList.add("fresh");
 }
 
 
 // editing
 
 function begin(row, field) {
-    const lock = row + "." + field;
-    const has = rows.get(row);
+    const at = row + "." + field;
+    const lock = table.lock(at, { ttl });
+    const edit = editing = { row, field, at, lock, was: value(row, field),
+                             base: table.record(row).version };
 
-    editing = { row, field, lock, base: has ? has.version : 0,
-                was: value(row, field), token: 0 };
-
-    hold(editing);
-}
-
-// half of the time before it is over, it is renewed
-
-function hold(edit) {
-    call({ op: "lock", channel, name: edit.lock, ttl }, ({ ok, error }) => {
-        if (ok && edit === editing) {
-            edit.token = ok.token;
-            clearTimeout(edit.timer);
-            edit.timer = setTimeout(() => edit === editing && hold(edit),
-                                    ttl / 2);
-
-        } else if (ok) {
-            release(edit);
-
-        } else if (error.code === "locked" && edit === editing) {
-            const { holder } = error.data;
-
-            note((who(holder) || "Somebody") + " is editing this cell.");
-            cell(edit.row, edit.field).firstChild.blur();
+    lock.on("state", ({ state, error }) => {
+        if (state === "failed" && error.code === "locked"
+            && edit === editing)
+        {
+            note((who(error.data.holder) || "Somebody")
+                 + " is editing this cell.");
+            cell(at).firstChild.blur();
         }
     });
 }
 
-function release(edit) {
-    call({ op: "unlock", channel, name: edit.lock }, () => {});
+function cell(at) {
+    return document.querySelector(`td[data-cell="${CSS.escape(at)}"]`);
 }
 
 function end(text) {
-    const edit = editing;
+    const { row, field, base, was, lock } = editing;
+    const release = () => lock.release();
 
     editing = null;
-    clearTimeout(edit.timer);
 
-    if (text !== edit.was) {
-        change(edit.row, edit.field, edit.base, text, edit.token && edit);
+    if (text === was) {
+        release();
 
-    } else if (edit.token) {
-        release(edit);
+    } else {
+        change(row, field, base, text, lock.held ? { token: lock.token } : {})
+            .then(release, release);
     }
 
     draw();
 }
 
-function change(row, field, base, text, edit) {
-    const old = unsent.get(row + "." + field);
-    const made = { row, field, value: text, base: old ? old.base : base,
-                   key: crypto.getRandomValues(new Uint32Array(4)).join("-") };
+async function change(row, field, base, text, token) {
+    const at = row + "." + field;
+    const count = (n) => unsent.set(at, (unsent.get(at) || 0) + n);
 
-    unsent.set(row + "." + field, made);
+    count(1);
 
-    if (socket && socket.readyState === 1) {
-        send({ ...command(made),
-               ...edit && { token: edit.token, release: edit.lock } });
-    }
-}
+    try {
+        const { version } = await table.record(row)
+            .set({ [field]: text }, { base, ...token });
 
-function command(made) {
-    const { row, field, base, key } = made;
+        if (version > base + 1) {
+            note("Merged with what others changed in “"
+                 + value(row, "task") + "”.");
+        }
 
-    return { id: listen((reply) => replied(made, reply)), op: "set", channel,
-             record: row, base, mode: "merge", key,
-             set: { [field]: made.value } };
-}
+    } catch (error) {
+        if (error.code === "not_holder") {
+            // the lock is over, the change is not: the versions decide
+            await change(row, field, base, text);
 
-function replied(made, { ok, error }) {
-    const at = made.row + "." + made.field;
-
-    if (unsent.get(at) === made) {
-        unsent.delete(at);
+        } else if (error.code !== "conflict") {
+            note(error.code + ": " + error.message);
+        }
     }
 
-    if (error && error.code === "not_holder") {
-        // the lock is over, the change is not: the versions decide
-        change(made.row, made.field, made.base, made.value);
-
-    } else if (error && error.code === "conflict" && error.data.rejected) {
-        conflict(made, error.data.rejected[made.field], error.data.version);
-
-    } else if (error) {
-        note(error.code + ": " + error.message);
-
-    } else if (ok.rejected) {
-        conflict(made, ok.rejected[made.field], ok.version);
-
-    } else if (ok.version > made.base + 1) {
-        note("Merged with what others changed in “"
-             + value(made.row, "task") + "”.");
-    }
-
+    count(-1);
     draw();
 }
 
-function conflict(made, other, version) {
-    conflicts.set(made.row + "." + made.field, { made, other, version });
+function conflict(row, { fields: told, retry }) {
+    for (const [field, other] of Object.entries(told)) {
+        conflicts.set(row + "." + field, { field, other, retry });
+    }
+
     note("A conflict: nothing was overwritten.");
+    draw();
 }
 
 function decide(at, mine) {
-    const { made, version } = conflicts.get(at);
+    const { retry } = conflicts.get(at);
 
     conflicts.delete(at);
 
     if (mine) {
-        change(made.row, made.field, version, made.value);
+        retry().catch(({ code, message }) => code === "conflict"
+                                             || note(code + ": " + message));
     }
 
     draw();
@@ -397,23 +201,14 @@ function decide(at, mine) {
 
 // locks
 
-function locked(lock) {
-    if (lock.holder) {
-        locks.set(lock.name, lock);
-
-    } else {
-        locks.delete(lock.name);
-    }
-}
-
 function who(holder) {
     return holder && (holder.user ? decoded(holder.user) : "somebody");
 }
 
-function holder(row, field) {
-    const lock = locks.get(row + "." + field);
+function holder(at) {
+    const lock = table.locks.get(at);
 
-    return lock && lock.holder && lock.holder.client !== client
+    return lock && lock.holder && lock.holder.client !== hub.client
            ? who(lock.holder) : "";
 }
 
@@ -422,16 +217,18 @@ function holder(row, field) {
 
 function draw() {
     const body = $("rows");
-    const ids = [...rows.keys()].sort();
+    const ids = [...table.records.keys()].sort();
 
     for (const tr of [...body.children]) {
-        if (!rows.has(tr.dataset.row)) {
+        if (!table.records.has(tr.dataset.row)) {
             tr.remove();
         }
     }
 
     ids.forEach((id, i) => {
         let tr = body.children[i];
+
+        watch(id);
 
         if (!tr || tr.dataset.row !== id) {
             tr = element("tr", "", ...fields.map((f) => input(id, f)));
@@ -442,22 +239,31 @@ function draw() {
         fields.forEach((f, n) => drawCell(tr.children[n], id, f));
     });
 
-    $("add").disabled = offline;
+    $("add").disabled = offline();
     drawConflicts();
 }
 
 function drawCell(td, row, field) {
     const box = td.firstChild;
-    const other = holder(row, field);
+    const at = row + "." + field;
+    const other = holder(at);
+    const text = value(row, field);
+    const own = unsent.get(at) > 0;
+
+    if (td.dataset.value !== undefined && td.dataset.value !== text && !own) {
+        fresh(td);
+    }
+
+    td.dataset.value = text;
 
     if (document.activeElement !== box) {
-        box.value = value(row, field);
+        box.value = text;
     }
 
     box.readOnly = other !== "";
     td.dataset.holder = other;
     td.classList.toggle("held", other !== "");
-    td.classList.toggle("unsent", unsent.has(row + "." + field));
+    td.classList.toggle("unsent", own);
 }
 
 function input(row, field) {
@@ -470,7 +276,7 @@ function input(row, field) {
     box.maxLength = 200;
 
     box.onfocus = () => box.readOnly || begin(row, field);
-    box.onblur = () => editing && editing.lock === td.dataset.cell
+    box.onblur = () => editing && editing.at === td.dataset.cell
                        && end(box.value);
     box.onkeydown = (e) => {
         if (e.key === "Escape" && editing) {
@@ -487,14 +293,14 @@ function input(row, field) {
 
 function drawConflicts() {
     $("conflicts").replaceChildren(...[...conflicts].map(([at, c]) => {
-        const theirs = c.other && "value" in c.other
-            ? "“" + c.other.value + "”" : "nothing";
-        const by = c.other && c.other.user ? decoded(c.other.user)
-                                           : "Somebody";
+        const { mine, value: theirs, user } = c.other;
+        const by = user ? decoded(user) : "Somebody";
 
         return element("li", "",
-            element("div", "", c.made.field + ": you wrote “" + c.made.value
-                               + "”, " + by + " wrote " + theirs + "."),
+            element("div", "", c.field + ": you wrote “" + mine + "”, " + by
+                + " wrote "
+                + (theirs === undefined ? "nothing" : "“" + theirs + "”")
+                + "."),
             button("Keep mine", () => decide(at, true)),
             button("Take theirs", () => decide(at, false)));
     }));
@@ -509,9 +315,14 @@ function button(text, click) {
     return b;
 }
 
-function show(state, text) {
-    $("state").dataset.state = state;
-    $("state").textContent = text;
+function show() {
+    const here = hub.connected && table.joined;
+
+    $("state").dataset.state = here ? "connected"
+        : offline() || hub.state === "closed" ? "cut" : "connecting";
+    $("state").textContent = here ? "connected"
+        : offline() ? "offline"
+        : hub.state === "connected" ? "joining" : hub.state;
 }
 
 function note(text) {
@@ -565,23 +376,18 @@ function decoded(user) {
     }
 }
 
+// a name belongs to a session, and what waits to that of its author
+
 function rename() {
     const wanted = $("name").value.trim();
 
     if (wanted && wanted !== name()) {
-        sessionStorage.setItem("name", wanted);
+        if (hub.queue.size) {
+            note("Come back first: changes of " + name() + " wait.");
 
-        // a name belongs to a session: another name is another session
-        const ws = socket;
-
-        token = null;
-        socket = null;
-
-        if (ws) {
-            ws.close(1000);
-        }
-
-        if (!offline) {
+        } else {
+            sessionStorage.setItem("name", wanted);
+            hub.close();
             connect();
         }
     }
@@ -599,16 +405,5 @@ $("rename").onsubmit = (e) => { e.preventDefault(); $("name").blur(); };
 $("name").onblur = rename;
 $("offline").onclick = toggle;
 $("add").onclick = () => create("row-" + Date.now().toString(36), ["", "", ""]);
-
-// who closes the tab leaves at once
-
-window.onpagehide = () => {
-    if (socket) {
-        const ws = socket;
-
-        socket = null;
-        ws.close(1000);
-    }
-};
 
 connect();
