@@ -156,6 +156,8 @@ subtest 'docs/client.md' => sub {
         my $file = $there->dir . '/example.mjs';
         my $line = 1 + (substr($text, 0, $-[0]) =~ tr/\n//);
 
+        $code =~ s{"nginx-fanout-client/}{"$root/src/client/}g;
+
         open my $f, '>', $file or die $!;
         print $f <<"END", $code;
 import { createRequire } from "node:module";

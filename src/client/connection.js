@@ -13,7 +13,8 @@
  *
  * reason is a FanoutError, or undefined. Other events: "frame" with what the
  * server sends unasked, "welcome", "error" with what no command waits for,
- * "token" after a token was renewed.
+ * "token" after a token was renewed, "sync" with {channel, received, done} when
+ * a part of a large reply has come.
  *
  * Every attempt has a number. What an older one still says is ignored.
  */
@@ -149,7 +150,8 @@ export class Connection extends Emitter {
 
             const id = ++this.#id;
 
-            this.#pending.set(id, { resolve, reject, arrive, parts: [] });
+            this.#pending.set(id, { resolve, reject, arrive, parts: [],
+                                    channel: command.channel });
             this.#push({ id, ...command });
         });
     }
@@ -395,6 +397,7 @@ export class Connection extends Emitter {
     #reply(f, waiting) {
         if (f.part) {
             waiting.parts.push(f.part);
+            this.#sync(waiting, f.part, false);
             return;
         }
 
@@ -406,9 +409,24 @@ export class Connection extends Emitter {
         } else {
             const ok = Object.assign(f.ok, { parts: waiting.parts });
 
+            if (ok.parts.length) {
+                this.#sync(waiting, ok, true);
+            }
+
             waiting.arrive?.(ok);
             waiting.resolve(ok);
         }
+    }
+
+    /* How much of a reply in parts has come. */
+
+    #sync(waiting, { channel, messages, members, records, locks }, done) {
+        const lists = [messages, members, records, locks];
+
+        waiting.received = lists.reduce(
+            (sum, list) => sum + (list?.length || 0), waiting.received || 0);
+        this.emit("sync", { channel: channel ?? waiting.channel,
+                            received: waiting.received, done });
     }
 
     #welcome(w) {

@@ -49,6 +49,7 @@ export interface HubEvents {
     state: { state: HubState; reason?: FanoutError };
     error: FanoutError;
     storage: unknown;
+    sync: { channel: string; received: number; done: boolean };
 }
 
 export class Fanout {

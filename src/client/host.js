@@ -30,6 +30,18 @@ export function hostOf(replaced) {
         base: find(() => global.location.href),
         online: () => !global.navigator || global.navigator.onLine !== false,
 
+        hidden: () => !!page?.hidden,
+
+        /* Whether the network is better used little. */
+
+        saving() {
+            const { saveData, type, effectiveType }
+                = global.navigator?.connection || {};
+
+            return !!saveData || type === "cellular"
+                   || /2g$/.test(effectiveType);
+        },
+
         /* Calls f before the next picture, or soon when there is none. */
 
         frame: (f) => page && !page.hidden && global.requestAnimationFrame

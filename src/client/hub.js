@@ -4,7 +4,7 @@
  *
  * Events: "state" with {state, reason}, see connection.js; "error" with an
  * error that no call of the application can be told; "storage" with what a
- * storage threw.
+ * storage threw; "sync" with {channel, received, done}, see connection.js.
  */
 
 import { Channel } from "./channel.js";
@@ -121,7 +121,10 @@ export class Fanout extends Emitter {
         const { connection, queue } = this;
         const each = (f) => [...this.#channels.values()].forEach(f);
 
-        connection.on("error", (e) => this.emit("error", e));
+        for (const event of ["error", "sync"]) {
+            connection.on(event, (value) => this.emit(event, value));
+        }
+
         connection.on("token", () => each((c) => c.error && c.connected()));
         connection.on("frame", (f) => {
             this.#channels.get(f.channel)?.told(f);

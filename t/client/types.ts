@@ -1,6 +1,7 @@
 /* What an application may write; tsc reads it, nobody runs it. */
 
 import { Fanout, FanoutError, type Message } from "../../src/client/fanout.js";
+import { pace } from "../../src/client/pace.js";
 import { useChannel, usePresence } from "../../src/client/react/index.js";
 import { channelStore } from "../../src/client/svelte/index.js";
 import { useRecord } from "../../src/client/vue/index.js";
@@ -89,6 +90,16 @@ function parts(): void {
     set({ text: fields.value?.text });
     console.log(member.user);
     off();
+
+    const type = pace(hub, "text", (text: string) => publish({ text }));
+    const count = pace(hub, "analytics", (all: string[]) => all.length);
+
+    type("x");
+    count("y");
+    count.stop();
+
+    /* @ts-expect-error there is no such pace */
+    pace(hub, "words", () => {});
 
     /* @ts-expect-error presence is usePresence() */
     useChannel(hub, "room:1", { presence: {} });
