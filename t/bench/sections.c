@@ -830,6 +830,8 @@ static const struct {
     { "record_full_128_fields", record_full_128_fields },
     { "record_append_to_64k", record_append },
     { "record_delete_64k", record_delete },
+    { "record_delete_old_64k", record_delete_old_64k },
+    { "record_clear", record_clear },
     { "record_list", record_list }
 };
 

@@ -46,6 +46,8 @@ void record_full_1_field(void);
 void record_full_128_fields(void);
 void record_append(void);
 void record_delete(void);
+void record_delete_old_64k(void);
+void record_clear(void);
 void record_list(void);
 
 

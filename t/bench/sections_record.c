@@ -181,9 +181,10 @@ record_append(void)
 }
 
 
-void
-record_delete(void)
+static void
+deleted(unsigned n, size_t len)
 {
+    double                     most;
     unsigned                   i;
     fanout_zone_set_t          set;
     fanout_zone_set_result_t   r;
@@ -192,13 +193,61 @@ record_delete(void)
     memset(&set, 0, sizeof(set));
     set.id.data = (const uint8_t *) "record";
     set.id.len = 6;
+    most = 0;
 
     for (i = 0; i < 100; i++) {
-        change("record", FANOUT_ZONE_FIELDS, "field", 400, FANOUT_FIELD_SET,
-               '1');
-        longest = i ? longest : 0;
+        change("record", n, "field", len, FANOUT_FIELD_SET, '1');
+        touch(&za);
+        longest = 0;
         need(fanout_record_delete(&za, &c, &set, &r), "delete");
+        most = longest > most ? longest : most;
+        drain(&za);
+        drain(&zb);
     }
+
+    longest = most;
+}
+
+
+void
+record_delete(void)
+{
+    deleted(FANOUT_ZONE_FIELDS, 400);
+}
+
+
+/* entries with what was before */
+
+void
+record_delete_old_64k(void)
+{
+    policy.records |= FANOUT_RECORDS_OLD;
+    deleted(1, FANOUT_ZONE_RECORD - 100);
+    policy.records = FANOUT_RECORDS_ON;
+}
+
+
+void
+record_clear(void)
+{
+    int       rc;
+    char      id[16];
+    unsigned  i;
+
+    start();
+
+    for (i = 0; i < 1000; i++) {
+        (void) sprintf(id, "record %u", i);
+        change(id, FANOUT_ZONE_FIELDS, "field", 10, FANOUT_FIELD_SET, '1');
+    }
+
+    longest = 0;
+
+    do {
+        rc = fanout_record_clear(&za, &c);
+    } while (rc == FANOUT_ZONE_AGAIN);
+
+    need(rc, "clear");
 }
 
 
