@@ -8,14 +8,17 @@
 
 #include "zone/lock_guard.h"
 #include "zone/pressure.h"
-#include "zone/record_log.h"
+#include "zone/record_change.h"
 #include "zone/record_sweep.h"
 #include "zone/share.h"
 
 
-static int delete_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_zone_set_result_t *r);
 static int delete_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_zone_set_result_t *r);
+static int delete_find(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_zone_set_result_t *r);
+static int delete_link(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, fanout_record_stage_t *staged,
     fanout_zone_set_result_t *r);
 static void record_expire(fanout_zone_t *z, fanout_ref_t ref);
 static void record_end(fanout_zone_t *z);
@@ -26,7 +29,9 @@ static fanout_plan_t  plan;             /* of the delete in work */
 
 static const fanout_change_t  delete_change = {
     delete_decide,
+    delete_find,
     fanout_plan_deleted,
+    delete_link,
     0
 };
 
@@ -35,8 +40,6 @@ int
 fanout_record_delete(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_set_t *set, fanout_zone_set_result_t *r)
 {
-    int  rc;
-
     memset(r, 0, sizeof(fanout_zone_set_result_t));
 
     if (c->name.len > 255 || set->id.len == 0 || set->id.len > 255
@@ -49,36 +52,28 @@ fanout_record_delete(fanout_zone_t *z, fanout_zone_channel_t *c,
     plan.policy = c->policy;
     plan.blocks = 0;
 
-    (void) fanout_enter(z);
-
-    fanout_record_room(z, c, set->opts, 0);
-    rc = delete_locked(z, c, r);
-
-    fanout_leave(z);
-    fanout_held_trim(z);
-
-    return rc;
+    return fanout_record_change(z, c, &plan, &delete_change, 0, r);
 }
 
 
 static int
-delete_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
+delete_link(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, fanout_record_stage_t *staged,
     fanout_zone_set_result_t *r)
 {
-    int                    rc;
-    uint32_t               slot;
-    fanout_zone_message_t  m;
-
-    rc = fanout_record_prepare(z, c, &plan, &delete_change, &m, r);
-
-    if (rc != FANOUT_ZONE_OK) {
-        return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;
-    }
+    uint32_t  slot;
 
     fanout_channel_renew(z, plan.channel, c);
     slot = fanout_record(z, plan.record)->slot;
     record_end(z);
-    fanout_record_append(z, plan.channel, &m, NULL, r);
+
+    if (staged) {
+        fanout_record_unlist(z, staged);
+    }
+
+    fanout_record_append(z, plan.channel, m,
+                         staged ? &staged->drafts[FANOUT_STAGED_ENTRY] : NULL,
+                         r);
     record_stamp(z, slot, r->log.offset);
 
     r->version = plan.version;
@@ -137,6 +132,18 @@ delete_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_field_load(z, plan.record, &plan.index);
 
     return FANOUT_ZONE_OK;
+}
+
+
+static int
+delete_find(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_zone_set_result_t *r)
+{
+    int  rc;
+
+    rc = delete_decide(z, c, r);
+
+    return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;
 }
 
 

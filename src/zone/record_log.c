@@ -12,9 +12,6 @@
 #include "zone/share.h"
 
 
-#define FANOUT_CHANGE_ROUNDS  16        /* in which others took what was
-                                           ensured */
-
 
 void
 fanout_record_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
@@ -92,43 +89,6 @@ fanout_record_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     }
 
     return fanout_shelf_own(z, c, plan->channel, plan->holder, plan->own);
-}
-
-
-int
-fanout_record_prepare(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_plan_t *plan, const fanout_change_t *change,
-    fanout_zone_message_t *m, fanout_zone_set_result_t *r)
-{
-    int       rc;
-    unsigned  round;
-
-    for (round = 0; round < FANOUT_CHANGE_ROUNDS; round++) {
-        rc = change->decide(z, c, r);
-
-        if (rc != FANOUT_ZONE_OK) {
-            return rc;
-        }
-
-        change->message(z, plan, m);
-
-        if (change->most && m->data.len > change->most) {
-            return FANOUT_CHANGE_LARGE;
-        }
-
-        rc = fanout_record_ensure(z, c,
-                                  plan->blocks + fanout_message_blocks(m)
-                                  + (plan->set->release.len ? FANOUT_LOCK_ROOM
-                                                            : 0));
-
-        if (rc != FANOUT_ZONE_AGAIN) {
-            return rc;
-        }
-    }
-
-    z->full = FANOUT_FULL_ZONE;
-
-    return FANOUT_ZONE_FULL;
 }
 
 

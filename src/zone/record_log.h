@@ -31,27 +31,6 @@ int fanout_record_key(fanout_zone_t *z, const fanout_zone_channel_t *c,
 int fanout_record_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     const fanout_plan_t *plan);
 
-/*
- * Prepares a change: decides, makes the message m, and ensures plan->blocks and
- * those of the message; decides again if something was evicted for them.  May
- * commit.  OK; what decide() returns, AGAIN if there is nothing to do; FULL,
- * STALE; FANOUT_CHANGE_LARGE if the message has more than most bytes, unless
- * most is 0: nothing is changed then.
- */
-#define FANOUT_CHANGE_LARGE  2
-
-typedef struct {
-    int                (*decide)(fanout_zone_t *z, fanout_zone_channel_t *c,
-                           fanout_zone_set_result_t *r);
-    void               (*message)(fanout_zone_t *z, const fanout_plan_t *plan,
-                           fanout_zone_message_t *m);
-    size_t               most;
-} fanout_change_t;
-
-int fanout_record_prepare(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_plan_t *plan, const fanout_change_t *change,
-    fanout_zone_message_t *m, fanout_zone_set_result_t *r);
-
 /* Ensures n blocks, and those of what every change may need.  OK; AGAIN if
  * something was evicted, and all has to be looked up again; FULL, STALE. */
 int fanout_record_ensure(fanout_zone_t *z, const fanout_zone_channel_t *c,

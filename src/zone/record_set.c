@@ -9,33 +9,18 @@
 
 #include "zone/lock_block.h"
 #include "zone/lock_guard.h"
-#include "zone/record_log.h"
-#include "zone/record_stage.h"
+#include "zone/record_change.h"
 #include "zone/share.h"
 
 
-#define FANOUT_STAGE_ROUNDS  4          /* in which others changed the record
-                                           meanwhile */
-
-
 static int valid(const fanout_zone_channel_t *c, const fanout_zone_set_t *set);
-static int set_section(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_change_t *change, fanout_zone_set_result_t *r);
-static int set_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_change_t *change, fanout_zone_set_result_t *r);
 static int set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
 static unsigned set_holder(fanout_zone_t *z);
 static int set_find(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
 static int is_large(const fanout_zone_set_t *set);
-static int set_large(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_zone_set_result_t *r);
-static int set_staged(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_zone_set_result_t *r, int *done);
 static int set_link(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_zone_message_t *m, fanout_zone_set_result_t *r, int *done);
-static void set_done(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, fanout_record_stage_t *staged,
     fanout_zone_set_result_t *r);
 static void set_apply(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -48,21 +33,14 @@ static int32_t apply_gone(fanout_zone_t *z, unsigned place);
 static void record_count(fanout_zone_t *z, unsigned blocks);
 
 
-static fanout_plan_t          plan;     /* of the set in work */
-static fanout_record_stage_t  stage;    /* what is staged for it */
+static fanout_plan_t  plan;             /* of the set in work */
 
-/* a set whose entry one section can write, and any */
-
-static const fanout_change_t  set_small = {
+static const fanout_change_t  set_change = {
     set_decide,
+    set_find,
     fanout_plan_message,
-    FANOUT_SLICE * FANOUT_PAYLOAD
-};
-
-static const fanout_change_t  set_any = {
-    set_decide,
-    fanout_plan_message,
-    0
+    set_link,
+    FANOUT_FEW
 };
 
 
@@ -83,31 +61,13 @@ fanout_record_set(fanout_zone_t *z, fanout_zone_channel_t *c,
     plan.policy = c->policy;
     plan.to = to;
 
-    /* an entry can also be large by what was before, or by the whole record */
+    rc = fanout_record_change(z, c, &plan, &set_change, is_large(set), r);
 
-    rc = is_large(set) ? FANOUT_CHANGE_LARGE
-                       : set_section(z, c, &set_small, r);
-
-    if (rc == FANOUT_CHANGE_LARGE) {
-        rc = set_large(z, c, r);
+    if (r->log.duplicate) {
+        to->n = 0;
+        to->used = 0;
+        r->created = 0;
     }
-
-    fanout_held_trim(z);
-
-    return rc;
-}
-
-
-static int
-set_section(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_change_t *change, fanout_zone_set_result_t *r)
-{
-    int  rc;
-
-    (void) fanout_enter(z);
-    fanout_record_room(z, c, plan.set->opts, FANOUT_FEW);
-    rc = set_locked(z, c, change, r);
-    fanout_leave(z);
 
     return rc;
 }
@@ -128,126 +88,6 @@ is_large(const fanout_zone_set_t *set)
     }
 
     return size > FANOUT_SLICE * FANOUT_PAYLOAD;
-}
-
-
-/* Plans in a section, stages what is new in others, and links it in one if the
- * plan still holds; if others are too fast, all is done in one section. */
-
-static int
-set_large(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_zone_set_result_t *r)
-{
-    int       rc, done;
-    unsigned  round;
-
-    done = 0;
-    rc = FANOUT_ZONE_OK;
-    stage.slot = fanout_staging_take(z);
-
-    for (round = 0; round < FANOUT_STAGE_ROUNDS && !done; round++) {
-        rc = set_staged(z, c, r, &done);
-    }
-
-    fanout_staging_return(z, stage.slot);
-
-    return done ? rc : set_section(z, c, &set_any, r);
-}
-
-
-static int
-set_staged(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_zone_set_result_t *r, int *done)
-{
-    int                    rc;
-    fanout_zone_message_t  m;
-
-    (void) fanout_enter(z);
-
-    fanout_record_room(z, c, plan.set->opts, FANOUT_FEW);
-    rc = set_decide(z, c, r);
-    *done = rc != FANOUT_ZONE_OK;
-
-    if (rc == FANOUT_ZONE_OK) {
-        fanout_plan_message(z, &plan, &m);
-        fanout_record_based(z, &plan, &stage);
-    }
-
-    fanout_leave(z);
-
-    if (rc != FANOUT_ZONE_OK) {
-        return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;
-    }
-
-    rc = fanout_record_stage(z, c->policy ? c->policy->account : 0, &plan, &m,
-                             &stage);
-
-    if (rc != FANOUT_ZONE_OK) {
-        *done = 1;
-        return rc;
-    }
-
-    (void) fanout_enter(z);
-    rc = set_link(z, c, &m, r, done);
-    fanout_leave(z);
-
-    if (r->log.duplicate) {
-        plan.to->n = 0;
-        plan.to->used = 0;
-        r->created = 0;
-    }
-
-    return rc;
-}
-
-
-static int
-set_link(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_zone_message_t *m, fanout_zone_set_result_t *r, int *done)
-{
-    int  rc;
-
-    *done = 1;
-
-    if (stage.slot->nstaged != stage.parts) {
-        /* the zone was rebuilt in between */
-        fanout_unstage(z, stage.slot);
-        return FANOUT_ZONE_STALE;
-    }
-
-    fanout_record_room(z, c, plan.set->opts, FANOUT_FEW);
-
-    do {
-        rc = set_find(z, c, r);
-
-        if (rc == FANOUT_ZONE_OK && !r->log.duplicate
-            && !fanout_record_same(z, &plan, &stage))
-        {
-            fanout_unstage(z, stage.slot);
-            *done = 0;
-            return FANOUT_ZONE_OK;
-        }
-
-        if (rc == FANOUT_ZONE_OK && !r->log.duplicate) {
-            rc = fanout_record_ensure(z, c, plan.blocks
-                         - stage.drafts[FANOUT_STAGED_FIELDS].blocks
-                         + (plan.set->release.len ? FANOUT_LOCK_ROOM : 0));
-        }
-
-    } while (rc == FANOUT_ZONE_AGAIN);
-
-    if (rc == FANOUT_ZONE_OK && !r->log.duplicate) {
-        rc = fanout_record_claim(z, c, &plan);
-    }
-
-    if (rc != FANOUT_ZONE_OK || r->log.duplicate) {
-        fanout_unstage(z, stage.slot);
-        return rc;
-    }
-
-    set_done(z, c, m, &stage, r);
-
-    return FANOUT_ZONE_OK;
 }
 
 
@@ -281,17 +121,11 @@ valid(const fanout_zone_channel_t *c, const fanout_zone_set_t *set)
 
 
 static int
-set_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_change_t *change, fanout_zone_set_result_t *r)
+set_link(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, fanout_record_stage_t *staged,
+    fanout_zone_set_result_t *r)
 {
-    int                    rc;
-    fanout_zone_message_t  m;
-
-    rc = fanout_record_prepare(z, c, &plan, change, &m, r);
-
-    if (rc != FANOUT_ZONE_OK) {
-        return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;
-    }
+    int  rc;
 
     rc = fanout_record_claim(z, c, &plan);
 
@@ -299,19 +133,6 @@ set_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
         return rc;
     }
 
-    set_done(z, c, &m, NULL, r);
-
-    return FANOUT_ZONE_OK;
-}
-
-
-/* Does what is planned, with what is staged, or without (NULL). */
-
-static void
-set_done(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_zone_message_t *m, fanout_record_stage_t *staged,
-    fanout_zone_set_result_t *r)
-{
     set_apply(z, c, staged);
 
     if (staged) {
@@ -337,6 +158,8 @@ set_done(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     fanout_record_keep_key(z, plan.channel, plan.set->opts, r);
     fanout_channel_free_unused(z, plan.channel);
+
+    return FANOUT_ZONE_OK;
 }
 
 

@@ -166,6 +166,21 @@ setup_old(void)
 }
 
 
+static int
+run_large(void)
+{
+    return set("r", bytes_of("a=", 40000), -1);
+}
+
+
+static void
+setup_old_large(void)
+{
+    setup_old();
+    (void) run_large();
+}
+
+
 static void
 setup_full(void)
 {
@@ -258,13 +273,6 @@ run_whole(void)
 
 
 static int
-run_large(void)
-{
-    return set("r", bytes_of("a=", 40000), -1);
-}
-
-
-static int
 run_large_new(void)
 {
     return record_set(z, cn, &(set_t) { .id = "r", .base = -1, .key = "k",
@@ -350,6 +358,8 @@ static const op_t  ops[] = {
     { "delete", setup_many, NULL, run_delete, 0 },
     { "delete the last", setup_one, NULL, run_delete, 0 },
     { "delete, told in whole", setup_old, NULL, run_delete, 0 },
+    { "delete a large one, told in whole", setup_old_large, NULL, run_delete,
+      0 },
     { "expire", setup_ttl, NULL, run_sweep, SERIES },
     { "expire the last", setup_ttl_all, NULL, run_sweep, SERIES },
     { "turn of the wheel", setup_far, NULL, run_sweep, SERIES },

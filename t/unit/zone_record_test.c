@@ -417,6 +417,17 @@ test_large_entries(void)
     is_int(set("old", "big=1", -1, .key = "k"), OK, "it is repeated");
     ok(was.log.duplicate && was.version == 2, "and known");
 
+    (void) sprintf(want, "big=%050000d", 2);
+    is_int(set("gone", want, -1), OK, "another one");
+    (void) told();
+    fanout_test_work = 0;
+    is_int(record_delete(&z, &c, "gone", 7), CONFLICT, "not from the future");
+    is_int(record_delete(&z, &c, "gone", 1), OK, "is deleted");
+    ok(fanout_test_work < 4 * FANOUT_SLICE, "work of %u", fanout_test_work);
+    (void) sprintf(want, "gone:2 -big(was %050000d)", 2);
+    ok(strcmp(told(), want) == 0, "and what it was is told");
+    is_int(record_delete(&z, &c, "gone", 2), NOTFOUND, "it is not there");
+
     stop("large entries");
 }
 
