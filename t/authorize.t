@@ -846,8 +846,11 @@ is_deeply([ map { $_->{zone} }
         . '%7B%22channel%22:%22m:2%22,%22presence%22:%7B%22team%22:%22blue%22%7D%7D',
         headers => { 'X-Requested-With' => 'x' });
 
-    is(Fanout::JSON::encode($http->get('/fanout/channels/m:2/presence')->json
-                                 ->{members}[0]{data}), '{"team":"red"}', 'by a stream');
+    my $ned = Fanout::Nginx::wait_for(sub {
+        return $http->get('/fanout/channels/m:2/presence')->json->{members}[0];
+    });
+
+    is(Fanout::JSON::encode($ned->{data}), '{"team":"red"}', 'by a stream');
 }
 
 

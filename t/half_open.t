@@ -45,6 +45,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app * history=10;
         fanout_resume 0;
         client_header_timeout 300s;
+        fanout_ping 10m;      # they do not answer, and a slow machine takes minutes
 END
     server => <<"END",
         fanout_jwt 'secret=$secret' from=command from=header wait=@{[WAIT]}s;
