@@ -18,7 +18,7 @@
  */
 
 import { Emitter } from "./emitter.js";
-import { FanoutError, isPassing } from "./errors.js";
+import { FanoutError, isPassing, tokenError } from "./errors.js";
 import { Messages } from "./messages.js";
 
 const JOINS = ["history", "events", "want", "key", "anonymous", "every",
@@ -68,9 +68,15 @@ export class Channel extends Emitter {
         const before = JSON.stringify(this.#options);
         const { presence, since, ...others } = options;
         const after = { ...this.#options, ...others };
+        const { token } = this.#options;
 
-        if (JSON.stringify(after) !== before) {
+        if (JSON.stringify(after) !== before
+            || typeof after.token !== typeof token)
+        {
             this.#options = after;
+
+        } else {                        /* a function: for the next join */
+            this.#options.token = after.token;
         }
 
         if (since) {
@@ -375,8 +381,9 @@ export class Channel extends Emitter {
         }
 
         if (token) {
-            command.token = typeof token === "function"
-                          ? await token(this.name) : token;
+            command.token = typeof token !== "function" ? token
+                : await Promise.resolve(this.name).then(token)
+                    .catch((e) => { throw tokenError(e); });
         }
 
         if (this.position) {

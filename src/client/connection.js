@@ -20,11 +20,12 @@
  */
 
 import { Emitter } from "./emitter.js";
-import { FanoutError, errorOf } from "./errors.js";
+import { FanoutError, errorOf, tokenError } from "./errors.js";
 import { byteLength } from "./host.js";
 
 const OPENING = 15000;              /* ms for a welcome */
 const TOKEN = 30000;                /* ms for a token provider */
+const RENEWAL = 1000;               /* ms between renewals, at least */
 const GRACE = 5000;                 /* ms that a heartbeat may be late */
 const PROBE = 10000;                /* ms for the answer to a ping */
 const STEADY = 10000;               /* ms after which a connection is good */
@@ -356,7 +357,8 @@ export class Connection extends Emitter {
             const late = this.#host.setTimeout(
                 () => reject(new FanoutError("timeout", "no token")), TOKEN);
 
-            Promise.resolve(why).then(token).then(resolve, reject)
+            Promise.resolve(why).then(token)
+                .then(resolve, (e) => reject(tokenError(e)))
                 .finally(() => this.#host.clearTimeout(late));
         });
     }
@@ -401,12 +403,10 @@ export class Connection extends Emitter {
             return;
         }
 
-        this.#pending.delete(f.id);
-
         if (f.error) {
             waiting.reject(errorOf(f.error));
 
-        } else {
+        } else {                        /* without "ok" it throws */
             const ok = Object.assign(f.ok, { parts: waiting.parts });
 
             if (ok.parts.length) {
@@ -416,6 +416,8 @@ export class Connection extends Emitter {
             waiting.arrive?.(ok);
             waiting.resolve(ok);
         }
+
+        this.#pending.delete(f.id);
     }
 
     /* How much of a reply in parts has come. */
@@ -443,7 +445,7 @@ export class Connection extends Emitter {
         if (w.client) {                     /* else it has no session yet */
             this.client = w.client;
             this.user = w.user;
-            this.limits = w.limits;
+            this.limits = w.limits ?? {};
             this.#expires(w.expires);
         }
 
@@ -485,7 +487,7 @@ export class Connection extends Emitter {
         const closing = this.#after || {};
         const reason = why.error instanceof FanoutError ? why.error
             : new FanoutError(closing.code || why.reason || "disconnected",
-                              closing.message || why.reason
+                              closing.message || why.message || why.reason
                               || String(why.error || "connection lost"),
                               { code: code || status });
 
@@ -526,10 +528,13 @@ export class Connection extends Emitter {
         const { base, max } = this.#options.backoff;
         const n = this.#attempts++;
 
-        let wait = after
-            ?? host.random() * Math.min(max, base * 2 ** Math.min(n, 20));
+        const told = Number.isFinite(after) && after >= 0;
+        let wait = host.random() * Math.min(max, base * 2 ** Math.min(n, 20));
 
-        if (after === undefined && crowded) {
+        if (told) {                         /* the first time, exactly then */
+            wait = n ? Math.max(wait, after) : after;
+
+        } else if (crowded) {
             wait = Math.max(wait, base * 5);
         }
 
@@ -648,7 +653,8 @@ export class Connection extends Emitter {
 
         const left = at - this.serverTime();
 
-        this.#timer("renew", left - Math.min(30000, left / 2),
+        this.#timer("renew",
+                    Math.max(RENEWAL, left - Math.min(30000, left / 2)),
                     () => this.#renew());
     }
 

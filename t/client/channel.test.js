@@ -494,3 +494,44 @@ test("it begins behind a position, and does not go back to it", async () => {
     assert.equal(room.position.offset, 9);
     assert.equal(since.offset, 5);
 });
+
+test("a channel token by a function: alone, later, another one", async () => {
+    const world = new World();
+    const hub = world.hub();
+    const joins = () => world.server.commands.filter((c) => c.op === "join");
+    const tokens = (name) => joins().filter((c) => c.channel === name)
+        .map((c) => c.token);
+
+    hub.channel("alone", { token: () => "T" }).join();
+    hub.channel("later", { history: 1 }).join();
+    await world.pass(100);
+    hub.channel("later", { token: async (name) => "of " + name });
+    await world.pass(100);
+    assert.deepEqual(tokens("alone"), ["T"]);
+    assert.deepEqual(tokens("later"), [undefined, "of later"]);
+
+    for (let i = 0; i < 5; i++) {       /* as a component does */
+        hub.channel("alone", { token: () => "T" + i });
+    }
+
+    await world.pass(100);
+    assert.deepEqual(tokens("alone"), ["T"], "no join for each of them");
+    world.server.socket.cut();
+    await world.pass(2000);
+    assert.deepEqual(tokens("alone"), ["T", "T4"], "the newest is asked");
+});
+
+test("a channel token that can't be had is asked for again", async () => {
+    const world = new World();
+    const hub = world.hub();
+    let n = 0;
+
+    const joined = hub.channel("a", {
+        token: () => n++ ? "T" : Promise.reject(),
+    }).join();
+
+    await world.pass(5000);
+    assert.equal((await joined).state, "joined");
+    assert.deepEqual(world.server.commands.filter((c) => c.op === "join")
+        .map((c) => c.token), ["T"]);
+});

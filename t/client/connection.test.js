@@ -478,3 +478,82 @@ test("a stream that is refused says when to come back", async () => {
     await world.pass(200);
     assert.equal(opened.length, 2);
 });
+
+test("a server that hurries gets no more of it", async () => {
+    for (const after of [0, "x", -1, null, NaN]) {
+        const world = new World();
+
+        world.luck = 0.999999;
+        world.server.connects = (socket) => {
+            socket.open = true;
+            socket.onopen?.({});
+            socket.say({ closing: { code: "moved", after } });
+            socket.later(() => socket.cut(1012), "down");
+        };
+
+        const hub = world.hub();
+
+        await world.pass(60000);
+        assert.ok(world.server.sockets.length < 12,
+                  `${after}: ${world.server.sockets.length} connections`);
+        hub.close();
+    }
+});
+
+test("a token that has ended already is renewed seldom", async () => {
+    const world = new World();
+    let n = 0;
+
+    world.server.welcome = { expires: world.now + 10000 };
+    world.server.expires = world.now;
+    world.hub({ token: () => "t" + ++n });
+    await world.pass(30000);
+
+    assert.ok(n > 2 && n < 35, n + " tokens in 30 s");
+});
+
+test("a provider may reject with anything, at any time", async () => {
+    for (const why of [undefined, null, "late", { code: 7 }]) {
+        const world = new World();
+        let n = 0;
+
+        world.server.welcome = { expires: world.now + 10000 };
+
+        const errors = [];
+        const hub = world.hub({
+            token: () => n++ ? Promise.reject(why) : "t0",
+        });
+
+        hub.on("error", (e) => errors.push(e.code));
+        await world.pass(15000);
+        assert.deepEqual([...new Set(errors)], ["token"]);
+        assert.equal(hub.state, "connected");
+    }
+});
+
+test("a reply without a result is not waited for for ever", async () => {
+    const world = new World();
+    const hub = world.hub();
+    let n = 0;
+
+    await world.pass(100);
+    world.server.instead = ({ op }) => op === "publish" && !n++ ? {} : null;
+
+    const first = hub.channel("a").publish(1);
+    const second = hub.channel("a").publish(2);
+
+    await world.pass(30000);
+    assert.deepEqual([first.state, second.state], ["sent", "sent"]);
+    assert.equal(hub.queue.size, 0);
+});
+
+test("a welcome without limits has none", async () => {
+    const world = new World();
+
+    world.server.welcome = { limits: undefined };
+
+    const sent = world.hub().channel("a").publish(1);
+
+    await world.pass(1000);
+    assert.equal(sent.state, "sent");
+});

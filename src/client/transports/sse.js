@@ -7,6 +7,7 @@
 import { Stream } from "./stream.js";
 
 const PATIENCE = 4000;              /* ms until the first bytes */
+const LINE = 1 << 24;               /* the longest line */
 
 class Events extends Stream {
     accept = "text/event-stream";
@@ -46,6 +47,10 @@ class Events extends Stream {
                 const lines = text.split("\n");
 
                 text = lines.pop();
+
+                if (text.length > LINE) {
+                    throw new Error("a line without end");
+                }
 
                 for (const line of lines) {
                     if (line.startsWith("data: ") && !abort.signal.aborted) {

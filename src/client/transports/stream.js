@@ -17,6 +17,15 @@
 
 const GATHER = 10;                  /* ms in which joins are gathered */
 
+/* Why a request has failed; Node has the reason in a cause. */
+
+function failed(error) {
+    return { reason: "network",
+             message: error.cause?.code || error.cause?.message
+                      || error.message,
+             unreachable: error instanceof TypeError };
+}
+
 export class Stream {
     auth = false;
     ended = false;
@@ -172,6 +181,7 @@ export class Stream {
 
         this.end({
             reason: code,
+            message: code ? undefined : "the server answered " + status,
             code: status === 401 ? 4401 : code === "blocked" ? 4403 : 1006,
             retryAfter: after ? after * (1 + this.host.random() / 2)
                               : undefined,
@@ -203,15 +213,14 @@ export class Stream {
 
         } catch (error) {
             if (!abort.signal.aborted) {
-                this.end({ reason: "network",
-                           unreachable: error instanceof TypeError });
+                this.end(failed(error));
             }
         }
     }
 
     async #hello() {
         const response = await this.#fetch("POST", { op: "ping", id: 0 });
-        const { ok, error } = await response.json();
+        const { ok, error } = await response.json().catch(() => ({}));
 
         if (ok) {
             this.#o.frame({
@@ -254,8 +263,7 @@ export class Stream {
             }
 
         } catch (error) {
-            this.end({ reason: "network",
-                       unreachable: error instanceof TypeError });
+            this.end(failed(error));
         }
     }
 
