@@ -124,7 +124,8 @@ subtest 'the command line' => sub {
 
         is($r->{rc}, 2, "$command: an unknown option is an error");
         is(out($r), '', 'nothing else is printed');
-        like(err($r), qr/'--bogus'.*Usage: fanout $command /s, 'but usage');
+        like(err($r), qr/'--bogus'.*"fanout $command --help" has the options/s,
+             'but where the options are');
     }
 
     my @wrong = (
@@ -144,6 +145,9 @@ subtest 'the command line' => sub {
                                        'b', 'room:a' ],
         [ qr/no JSON/               => 'pub', '--as', 'json', 'room:a', '{' ],
         [ qr/more than one channel/ => 'bench', 'room:a', 'room:b' ],
+        [ qr/-1'.*stands behind "--"/ => 'pub', 'room:a', '-1' ],
+        [ qr/--token-file: ENOENT/  => 'sub', '--token-file', '/none', 'room:a' ],
+        [ qr/the token is empty/    => 'sub', '-t', "a\e[31m", 'room:a' ],
     );
 
     for (@wrong) {
@@ -153,6 +157,18 @@ subtest 'the command line' => sub {
         is($r->{rc}, 2, "fanout @args");
         like(err($r), $why, 'says why');
         unlike(err($r), qr/^ +at /m, 'without a stack');
+    }
+
+    for ([ '/nowhere', qr/the server answered 404/ ],
+         [ ':' . Fanout::Nginx::free_port() . '/', qr/network: ECONNREFUSED/ ])
+    {
+        my ($to, $why) = @$_;
+        my $url = $to =~ /^:/ ? "http://127.0.0.1$to" : $nginx->uri($to);
+        my $r   = fanout('sub', '--timeout', 2, '--transport', 'sse', '-u', $url,
+                         'room:a');
+
+        is($r->{rc}, 1, "nobody is at $to");
+        like(err($r), $why, 'says why');
     }
 
     delete local $ENV{FANOUT_URL};

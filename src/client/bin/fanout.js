@@ -35,9 +35,9 @@ async function main([name, ...args]) {
     }
 
     if (!COMMANDS.includes(name)) {
-        complain(name === undefined ? "there is no command"
-                                    : `no command "${name}"`);
-        complain.raw(USAGE);
+        complain((name === undefined ? "there is no command"
+                                     : `no command "${name}"`)
+                 + `; "fanout --help" has them`);
         return 2;
     }
 
@@ -57,7 +57,7 @@ async function main([name, ...args]) {
         complain(e.message);
 
         if (e instanceof UsageError) {
-            complain.raw(usageOf(command));
+            complain(`"fanout ${name} --help" has the options`);
             return 2;
         }
 

@@ -52,7 +52,8 @@ export function parse(command, args) {
             throw e;
         }
 
-        throw new UsageError(e.message.replace(/\. .*/s, ""));
+        throw new UsageError(e.message.replace(
+            /\. .*/s, `; what begins with "-" and is none stands behind "--"`));
     }
 
     const { values, positionals } = parsed;
@@ -147,16 +148,34 @@ function urlOf(text) {
 
 function tokenOf(values) {
     const file = values["token-file"];
+    const token = values.token ?? (process.env.FANOUT_TOKEN || undefined);
+    const read = () => readFileSync(file, "utf8").trim();
 
     if (file === undefined) {
-        return values.token ?? process.env.FANOUT_TOKEN;
+        return plain(token);
     }
 
     if (values.token !== undefined) {
         throw new UsageError("--token or --token-file");
     }
 
-    return () => readFileSync(file, "utf8").trim();
+    try {
+        plain(read());
+
+    } catch (e) {
+        throw new UsageError("--token-file: " + e.message);
+    }
+
+    return read;
+}
+
+function plain(token) {
+    if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
+        throw new UsageError("the token is empty, or has characters that no"
+                             + " token has");
+    }
+
+    return token;
 }
 
 function headersOf({ header = [], "user-agent": agent }) {

@@ -1,8 +1,7 @@
 /*
- * What is written. What others have published may have control characters, for
- * a terminal to obey, or that show a text as another one. They are written as
- * \uXXXX, which is the same text in JSON. Joiners, which emoji need, are not
- * among them.
+ * The output. Others may publish control characters: a terminal obeys some, and
+ * some show a text as another one. The output has \uXXXX instead, which is the
+ * same text in JSON. Joiners stay, as emoji need them.
  */
 
 const RISKY = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
@@ -12,8 +11,14 @@ function escaped(c) {
         + c.charCodeAt(i).toString(16).padStart(4, "0")).join("");
 }
 
-export function clean(text) {
-    return String(text).replace(RISKY, escaped);
+/* What should be a text, but may be anything that a server has sent. */
+
+export function text(value) {
+    return typeof value === "string" ? value : String(JSON.stringify(value));
+}
+
+export function clean(value) {
+    return text(value).replace(RISKY, escaped);
 }
 
 export function json(value) {
@@ -22,21 +27,21 @@ export function json(value) {
 
 /* A word of a line, which can't be taken for several. */
 
-export function word(text) {
-    return /^[^\s"\\]+$/.test(text) ? clean(text) : json(String(text));
+export function word(value) {
+    const plain = text(value);
+
+    return /^[^\s"\\]+$/.test(plain) ? clean(plain) : json(plain);
 }
 
-/* What is ours, or clean. */
+/* Our own words, or what is clean. */
 
-export function print(text) {
-    process.stdout.write(text);
+export function print(line) {
+    process.stdout.write(line);
 }
 
-export function complain(text) {
-    process.stderr.write("fanout: " + clean(text) + "\n");
+export function complain(line) {
+    process.stderr.write("fanout: " + clean(line) + "\n");
 }
-
-complain.raw = (text) => process.stderr.write(text);
 
 /* A reader that has enough, as head has, is no error. */
 

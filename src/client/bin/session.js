@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 import { Fanout, poll, signals, sse } from "../core.js";
-import { complain, printer } from "./output.js";
+import { complain, printer, text } from "./output.js";
 
 const PACKAGE = new URL("../package.json", import.meta.url);
 
@@ -162,8 +162,8 @@ export class Session {
 function said(reason) {
     const { code, message } = reason || {};
 
-    return !code ? "" : ": " + code
-        + (message && message !== code ? `: ${message}` : "");
+    return !code ? "" : ": " + text(code)
+        + (message && message !== code ? ": " + text(message) : "");
 }
 
 function merged(own, given) {

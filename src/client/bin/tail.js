@@ -97,17 +97,18 @@ async function forwards(channel, position) {
     const messages = [];
     let recovered;
     let reply;
+    let more;
 
     do {
         reply = await channel.history({ since: position });
         recovered ??= reply.recovered;
         messages.push(...reply.messages);
 
-        if (reply.next !== undefined) {
-            position = { epoch: reply.epoch, offset: reply.next };
-        }
+        more = reply.epoch !== position.epoch ? reply.next !== undefined
+                                              : reply.next > position.offset;
+        position = { epoch: reply.epoch, offset: reply.next };
 
-    } while (reply.next !== undefined);
+    } while (more);
 
     return { ...reply, messages, recovered };
 }
@@ -124,6 +125,10 @@ async function backwards(channel, time, lines) {
         const reply = await channel.history({
             limit: Math.min(left, 100), ...before && { before },
         });
+
+        if (before && !(reply.next < before)) {
+            reply.next = undefined;         /* or it would never end */
+        }
 
         last ??= reply;
         before = reply.next;
